@@ -1,0 +1,152 @@
+"""What an analysis found, as numbers with intervals; ``analysis/summary.json``."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from cryolatent.errors import InputError
+from cryolatent.runs.files import write_text_atomically
+from cryolatent.runs.run import Run
+
+
+class Record(BaseModel):
+    """Base of the analysis's frozen records."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Estimate(Record):
+    """A number with its 95 % interval."""
+
+    value: float
+    """The number."""
+
+    low: float
+    """Lower end of the interval."""
+
+    high: float
+    """Upper end of the interval."""
+
+
+class Cluster(Record):
+    """A cluster of latents and the volume decoded at its medoid."""
+
+    number: int
+    """Counted from zero."""
+
+    size: int
+    """Number of particles."""
+
+    medoid: str
+    """Name of the particle nearest to the centre."""
+
+    volume: str
+    """File of the volume, relative to the run directory."""
+
+    nearest_state: str | None = None
+    """True state whose particles prevail, where the truth is known."""
+
+    purity: float | None = None
+    """Share of the cluster's particles in that state."""
+
+    fsc: tuple[float, ...] | None = None
+    """Correlation of the volume with that state's, shells 0 to box / 2 - 1."""
+
+    resolution_angstrom: float | None = None
+    """Where that correlation falls below 0.5, in Å."""
+
+
+class TruthComparison(Record):
+    """Comparison with a simulation's truth; junk particles are left out."""
+
+    state_names: tuple[str, ...]
+    """Names of the states."""
+
+    junk: int
+    """Number of junk particles."""
+
+    snr: float
+    """Signal-to-noise ratio of the simulation."""
+
+    diameter_to_box: float
+    """Diameter of the molecule over the side of the box."""
+
+    ari: Estimate
+    """Adjusted Rand index of the clusters against the states."""
+
+    oracle_ari: Estimate
+    """The same for a Bayes classifier that knows the true volumes, contrasts and noise."""
+
+    fsc_area: Estimate
+    """Mean area under the per-image FSC curve."""
+
+    fsc_area_ceiling: float
+    """The largest area that the shells used allow."""
+
+    fsc_particles: int
+    """Number of particles that the mean was taken over."""
+
+
+class Summary(Record):
+    """The findings of one run."""
+
+    run: str
+    """Name of the run."""
+
+    posterior: str
+    """Kind of posterior."""
+
+    particles: int
+    """Number of particles."""
+
+    z_dim: int
+    """Number of latent dimensions."""
+
+    elbo: Estimate
+    """Evidence lower bound, in nats per particle."""
+
+    kl: Estimate
+    """Divergence from the prior, in nats per particle."""
+
+    pca_explained: tuple[float, ...]
+    """Share of the latents' variance in each principal component."""
+
+    clusters: tuple[Cluster, ...]
+    """Clusters, largest first."""
+
+    truth: TruthComparison | None = None
+    """Comparison with the truth, where it was given."""
+
+
+def write_summary(run: Run, summary: Summary) -> None:
+    """Write ``analysis/summary.json``.
+
+    Args:
+        run: The run.
+        summary: Its findings.
+    """
+    path = run.path / "analysis" / "summary.json"
+    write_text_atomically(path, summary.model_dump_json(indent=2))
+
+
+def read_summary(run: Run) -> Summary:
+    """Read ``analysis/summary.json``.
+
+    Args:
+        run: An analysed run.
+
+    Returns:
+        Its findings.
+
+    Raises:
+        InputError: If the run has not been analysed.
+    """
+    path: Path = run.path / "analysis" / "summary.json"
+    if not path.exists():
+        raise InputError(
+            run.path,
+            "no analysis",
+            "an analysed run",
+            f"Analyse it first: cryolatent analyze {run.path}",
+        )
+    return Summary.model_validate_json(path.read_text())

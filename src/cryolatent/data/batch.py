@@ -1,0 +1,60 @@
+"""What a training step sees: evidence for the posterior, observations for the likelihood."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Inexact, Int
+from torch import Tensor
+
+from cryolatent.physics import CTF, Poses
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the posterior is shown, which need not be what the likelihood explains.
+
+    Args:
+        images: Observed coefficients (or pixels), one row per observation.
+        poses: The observations' poses, if they have any.
+        ctf: The observations' transfer functions, if they have any.
+    """
+
+    images: Inexact[Tensor, "obs k"]
+    poses: Poses | None
+    ctf: CTF | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some particles and their observations.
+
+    Args:
+        index: Position of each particle in its stack.
+        owner: For each observation, the particle's position in this batch.
+        images: Observed coefficients (or pixels) for the likelihood.
+        poses: The observations' poses, if they have any.
+        ctf: The observations' transfer functions, if they have any.
+        evidence: What the posterior is shown.
+    """
+
+    index: Int[Tensor, " particles"]
+    owner: Int[Tensor, " obs"]
+    images: Inexact[Tensor, "obs k"]
+    poses: Poses | None
+    ctf: CTF | None
+    evidence: Evidence
+
+    def __len__(self) -> int:
+        return self.index.shape[0]
+
+    def sum_by_particle(self, values: Float[Tensor, "obs *rest"]) -> Float[Tensor, "n *rest"]:
+        """Add up the observations of each particle.
+
+        Args:
+            values: One entry per observation.
+
+        Returns:
+            One entry per particle.
+        """
+        total = torch.zeros(len(self), *values.shape[1:], dtype=values.dtype)
+        return total.index_add(0, self.owner, values)

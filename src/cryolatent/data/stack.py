@@ -1,0 +1,152 @@
+"""Particles and their observations, lazily."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from cryolatent.data.batch import Batch, Evidence
+from cryolatent.data.images import ImageSource
+from cryolatent.errors import InputError
+from cryolatent.physics import CTF, FourierDisc, Poses, images_to_disc, rotation_defect
+
+ROTATION_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class ParticleStack:
+    """A particle owns a latent; its observations own images, poses and transfer functions.
+
+    Particle p owns observations ``offsets[p]`` to ``offsets[p + 1] - 1``; every method takes and
+    returns particles.
+
+    Args:
+        images: One image per observation.
+        poses: One pose per observation.
+        ctf: One transfer function per observation.
+        ids: A stable name per particle.
+        offsets: Where each particle's observations begin, and their number at the end.
+        source: The file that the particles were read from.
+        source_rows: For each observation, its zero-based row in `source`.
+        half_set: For each particle the half-set (1 or 2) that the source assigned, or 0.
+        shells: Last Fourier shell used; by default all below Nyquist.
+
+    Raises:
+        InputError: If a pose is not a rotation, or the tables disagree in length.
+    """
+
+    images: ImageSource
+    poses: Poses
+    ctf: CTF
+    ids: np.ndarray
+    offsets: Int[Tensor, " n1"]
+    source: Path
+    source_rows: np.ndarray
+    half_set: np.ndarray
+    shells: int | None = None
+
+    def __post_init__(self) -> None:
+        observations = int(self.offsets[-1])
+        lengths = [len(self.images), len(self.poses), len(self.ctf), len(self.source_rows)]
+        if lengths != [observations] * 4 or len(self.ids) != len(self):
+            raise InputError(
+                self.source,
+                f"images, poses, CTFs, rows: {lengths}",
+                f"{observations} of each",
+                "Give tables of the same length.",
+            )
+        bad = torch.nonzero(~(rotation_defect(self.poses.rotations) < ROTATION_TOLERANCE))
+        if len(bad):
+            row = int(bad[0, 0])
+            raise InputError(
+                self.source,
+                f"a pose that is no rotation ({self.poses.rotations[row].flatten().tolist()})",
+                "an orthonormal matrix with determinant +1",
+                "Correct the angles or remove the particle.",
+                row=f"particle row {int(self.source_rows[row]) + 1}",
+            )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def disc(self) -> FourierDisc:
+        """The Fourier coefficients in use."""
+        return FourierDisc(self.images.box, self.shells or self.images.box // 2 - 1)
+
+    @property
+    def pixel_size_angstrom(self) -> float:
+        """The pixel size of the images and of the volumes made from them, in Å."""
+        return float(self.ctf.pixel_size_angstrom[0])
+
+    def observations(
+        self, index: Int[Tensor, " n"]
+    ) -> tuple[Int[Tensor, " obs"], Int[Tensor, " obs"]]:
+        """The observations of some particles.
+
+        Args:
+            index: Particles.
+
+        Returns:
+            Positions of the observations, and for each its particle's position in `index`.
+        """
+        count = self.offsets[index + 1] - self.offsets[index]
+        owner = torch.repeat_interleave(torch.arange(len(index)), count)
+        first = torch.cumsum(count, 0) - count
+        return self.offsets[index][owner] + torch.arange(len(owner)) - first[owner], owner
+
+    def batch(self, index: Int[Tensor, " n"]) -> Batch:
+        """Read some particles.
+
+        Args:
+            index: Particles.
+
+        Returns:
+            Their observations as Fourier coefficients; the evidence is the same tensors.
+        """
+        rows, owner = self.observations(index)
+        images = images_to_disc(torch.from_numpy(self.images.read(rows.numpy())), self.disc)
+        poses, ctf = self.poses[rows], self.ctf[rows]
+        return Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
+
+    def select(self, index: Int[Tensor, " n"]) -> "ParticleStack":
+        """The stack of some particles.
+
+        Args:
+            index: Particles, in the order wanted.
+
+        Returns:
+            A stack whose particle i is particle ``index[i]`` of this one.
+        """
+        rows, owner = self.observations(index)
+        count = torch.bincount(owner, minlength=len(index))
+        return replace(
+            self,
+            images=self.images.select(rows.numpy()),
+            poses=self.poses[rows],
+            ctf=self.ctf[rows],
+            ids=self.ids[index.numpy()],
+            offsets=torch.cat([torch.zeros(1, dtype=torch.long), count.cumsum(0)]),
+            source_rows=self.source_rows[rows.numpy()],
+            half_set=self.half_set[index.numpy()],
+        )
+
+    def split(self, seed: int) -> tuple[Int[Tensor, " a"], Int[Tensor, " b"]]:
+        """Divide the particles into halves, as the source did or else at random.
+
+        Args:
+            seed: Fixes the random division.
+
+        Returns:
+            Particles of the first and of the second half, each in ascending order.
+        """
+        half = self.half_set
+        if not np.isin(half, (1, 2)).all():
+            order = np.random.default_rng(seed).permutation(len(self))
+            half = np.where(order < len(self) / 2, 1, 2)
+        first, second = (torch.from_numpy(np.flatnonzero(half == side)) for side in (1, 2))
+        return first, second

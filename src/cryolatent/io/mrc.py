@@ -1,0 +1,144 @@
+"""MRC files: image stacks read row by row from a memory map, volumes written with a pixel size."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import mrcfile
+import numpy as np
+from mrcfile.mrcmemmap import MrcMemmap
+
+from cryolatent.errors import InputError
+
+
+class _Mapped(NamedTuple):
+    mrc: MrcMemmap
+    data: np.ndarray
+
+
+def _mapped(path: str | Path) -> _Mapped:
+    try:
+        stat = Path(path).stat()
+    except FileNotFoundError:
+        raise InputError(
+            path, "no such file", "an MRC stack", "Check the name, or give its folder (--datadir)."
+        ) from None
+    return _mapped_version(str(path), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _mapped_version(path: str, modified_ns: int, size: int) -> _Mapped:
+    """Keep recently used stacks mapped; the oldest are closed when too many are open.
+
+    Files without the format's identification string are common (RELION's own test data among
+    them), so they are read, but the data block must be complete.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            mrc = mrcfile.mmap(path, mode="r", permissive=True)
+    except (ValueError, OSError) as error:
+        raise _unreadable(path, str(error)) from None
+    if mrc.data is None:
+        raise _unreadable(path, "; ".join(str(warning.message) for warning in caught))
+    return _Mapped(mrc, mrc.data)
+
+
+def _unreadable(path: str, reason: str) -> InputError:
+    return InputError(
+        path,
+        f"no readable MRC data ({reason})",
+        "a complete MRC file",
+        "Copy the file again or write it anew.",
+    )
+
+
+def stack_shape(path: str | Path) -> tuple[int, int, int]:
+    """The shape of an image stack.
+
+    Args:
+        path: An MRC file; a single image counts as a stack of one.
+
+    Returns:
+        Number of images, rows, columns.
+
+    Raises:
+        InputError: If the file is missing or is not a complete MRC file.
+    """
+    data = _mapped(path).data
+    return (1, *data.shape) if data.ndim == 2 else data.shape[-3:]
+
+
+def read_images(path: str | Path, indices: np.ndarray) -> np.ndarray:
+    """Read some images of a stack.
+
+    Args:
+        path: An MRC file.
+        indices: Zero-based positions in the stack.
+
+    Returns:
+        Images as float32, in the order of `indices`.
+
+    Raises:
+        InputError: If the file is missing or is not a complete MRC file.
+    """
+    data = _mapped(path).data
+    images = data[None] if data.ndim == 2 else data
+    return np.asarray(images[indices], dtype=np.float32)
+
+
+def read_volume(path: str | Path) -> tuple[np.ndarray, float]:
+    """Read a volume.
+
+    Args:
+        path: An MRC file.
+
+    Returns:
+        Voxels as float32 in the order z, y, x, and the pixel size in Å.
+
+    Raises:
+        InputError: If the file is missing, incomplete or not a volume.
+    """
+    mrc, data = _mapped(path)
+    if data.ndim != 3:
+        raise InputError(
+            path, f"{data.ndim} dimensions", "a volume", "Give a three-dimensional map."
+        )
+    return np.array(data, dtype=np.float32), float(mrc.voxel_size["x"])
+
+
+def write_volume(path: str | Path, volume: np.ndarray, pixel_size_angstrom: float) -> None:
+    """Write a volume.
+
+    Args:
+        path: Where to write; an existing file is replaced.
+        volume: Voxels in the order z, y, x.
+        pixel_size_angstrom: Pixel size, in Å.
+    """
+    with mrcfile.new(path, overwrite=True) as mrc:
+        mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
+        mrc.voxel_size = pixel_size_angstrom
+
+
+@contextmanager
+def new_stack(
+    path: str | Path, shape: tuple[int, int, int], pixel_size_angstrom: float
+) -> Iterator[np.ndarray]:
+    """Create an image stack on disk and fill it through a memory map.
+
+    Args:
+        path: Where to write; an existing file is replaced.
+        shape: Number of images, rows, columns.
+        pixel_size_angstrom: Pixel size, in Å.
+
+    Yields:
+        A writable float32 array of that shape.
+    """
+    with mrcfile.new_mmap(path, shape=shape, mrc_mode=2, overwrite=True) as mrc:
+        yield cast(np.ndarray, mrc.data)
+        mrc.set_image_stack()
+        mrc.voxel_size = pixel_size_angstrom
+        mrc.update_header_stats()

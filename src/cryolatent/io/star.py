@@ -1,0 +1,177 @@
+"""RELION STAR files, 3.0 (one table) and 3.1 (particles and optics groups)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import starfile
+
+from cryolatent.errors import InputError
+
+
+@dataclass(frozen=True)
+class StarTable:
+    """The tables of a particle STAR file, unchanged, and their columns as arrays.
+
+    Args:
+        path: The file.
+        particles: One row per image.
+        optics: One row per optics group, or None in a RELION 3.0 file.
+    """
+
+    path: Path
+    particles: pd.DataFrame
+    optics: pd.DataFrame | None
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.particles or (self.optics is not None and column in self.optics)
+
+    def numbers(self, column: str, default: float | None = None) -> np.ndarray:
+        """A numeric column, one value per particle, taken from its optics group if it is there.
+
+        Args:
+            column: Name with its ``rln`` prefix.
+            default: Value where the file has no such column; without one, the column is required.
+
+        Returns:
+            One float per particle.
+
+        Raises:
+            InputError: If a required column is missing or a value is not a finite number.
+        """
+        if column not in self:
+            if default is not None:
+                return np.full(len(self), default)
+            raise InputError(
+                self.path,
+                f"no column {column}",
+                f"{column} for every particle",
+                "Refine the particles first, or use the STAR file of a finished job.",
+            )
+        values = np.array(pd.to_numeric(self.strings(column), errors="coerce"), dtype=float)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise InputError(
+                self.path,
+                f"{column} = {self.strings(column).iloc[bad[0]]}",
+                "a finite number",
+                "Remove the row or refine the particles again.",
+                row=f"particle row {bad[0] + 1}",
+            )
+        return values
+
+    def strings(self, column: str) -> pd.Series:
+        """A column as it stands, one entry per particle.
+
+        Args:
+            column: Name with its ``rln`` prefix; it must be there.
+
+        Returns:
+            One entry per particle.
+
+        Raises:
+            InputError: If a particle names an optics group that is not defined.
+        """
+        if column in self.particles or self.optics is None:
+            return pd.Series(self.particles[column])
+        values = dict(zip(self.optics["rlnOpticsGroup"], self.optics[column], strict=True))
+        wanted = self.particles["rlnOpticsGroup"].tolist()
+        for row, group in enumerate(wanted):
+            if group not in values:
+                raise InputError(
+                    self.path,
+                    f"optics group {group}",
+                    f"one of {sorted(values)}",
+                    "Add the group to data_optics or correct the row.",
+                    row=f"particle row {row + 1}",
+                )
+        return pd.Series([values[group] for group in wanted])
+
+
+def read_star(path: str | Path) -> StarTable:
+    """Read a particle STAR file.
+
+    Args:
+        path: A RELION 3.0 or 3.1 file.
+
+    Returns:
+        Its tables.
+
+    Raises:
+        InputError: If the file is missing, is not a STAR file or has no particles.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(path, found, "a particle STAR file", "Check the name.")
+    try:
+        blocks: dict[str, Any] = starfile.read(path, always_dict=True)  # pyright: ignore
+    except Exception as error:
+        raise InputError(
+            path,
+            f"text that cannot be parsed ({_first_line(error)})",
+            "a STAR file",
+            "Export the particles again.",
+        ) from None
+    particles = next(
+        (blocks[name] for name in ("particles", "images", "") if name in blocks),
+        next((b for b in blocks.values() if "rlnImageName" in b), None),
+    )
+    if not isinstance(particles, pd.DataFrame) or "rlnImageName" not in particles:
+        raise InputError(
+            path,
+            f"tables {sorted(blocks) or 'none'} without rlnImageName",
+            "a table of particles",
+            "Give the STAR file of the particles, not of micrographs or a job.",
+        )
+    if len(particles) == 0:
+        raise InputError(path, "no particles", "at least one row", "Check the selection.")
+    optics = blocks.get("optics")
+    if isinstance(optics, dict):
+        optics = pd.DataFrame([optics])
+    return StarTable(path, particles.reset_index(drop=True), optics)
+
+
+def write_star(path: str | Path, particles: pd.DataFrame, optics: pd.DataFrame | None) -> None:
+    """Write a particle STAR file.
+
+    Args:
+        path: Where to write; an existing file is replaced.
+        particles: One row per image.
+        optics: One row per optics group; None writes a RELION 3.0 file.
+    """
+    blocks: dict[str, Any] = {} if optics is None else {"optics": optics}
+    starfile.write(blocks | {"particles": particles}, Path(path), overwrite=True)
+
+
+def split_image_name(name: str) -> tuple[int, str]:
+    """Split RELION's ``12@folder/stack.mrcs`` into a zero-based index and a file.
+
+    Args:
+        name: An rlnImageName; without ``@`` it is the first image of the file.
+
+    Returns:
+        Index and file name.
+
+    Raises:
+        ValueError: If what stands before ``@`` is not a positive whole number.
+
+    Examples:
+        >>> split_image_name("000012@Extract/a.mrcs")
+        (11, 'Extract/a.mrcs')
+    """
+    number, at, file = name.partition("@")
+    if not at:
+        return 0, name
+    if int(number) < 1:
+        raise ValueError(f"{number} in {name}")
+    return int(number) - 1, file
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,40 @@
+"""What every decoder can do."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float, Inexact
+from torch import Tensor, nn
+
+from cryolatent.physics import Poses
+
+
+class Decoder(nn.Module, ABC):
+    """Renders latents: as slices for the likelihood, as volumes for people."""
+
+    z_dim: int
+
+    @abstractmethod
+    def slices(self, z: Float[Tensor, "obs z"], poses: Poses | None) -> Inexact[Tensor, "obs k"]:
+        """Central slices of each latent's volume, before transfer function and shift.
+
+        Args:
+            z: One latent per observation.
+            poses: One pose per observation, for decoders that need them; shifts do not matter.
+
+        Returns:
+            Coefficients of the decoder's disc (or pixels).
+
+        Raises:
+            ValueError: If the decoder needs poses and there are none.
+        """
+
+    @abstractmethod
+    def volume(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n z y x"]:
+        """Real volumes.
+
+        Args:
+            z: Latents.
+
+        Returns:
+            One volume per latent, centred on voxel ``box / 2``.
+        """

@@ -1,0 +1,121 @@
+"""The coordinate network: a point of Fourier space and a latent in, a complex value out."""
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from cryolatent.models.decoders.base import Decoder
+from cryolatent.models.layers import ResidualMlp
+from cryolatent.physics import (
+    FourierDisc,
+    Poses,
+    half_space_to_volume,
+    in_canonical_half,
+    lattice_half_space,
+)
+
+POINTS_AT_ONCE = 65_536
+
+
+class MlpDecoder(Decoder):
+    """A residual network over positional encodings, evaluated in one canonical half-space.
+
+    ``V(k, z) = a(|k|) f(γ(k), z)`` for k in the half-space of `in_canonical_half` and
+    ``V(-k, z) = V(k, z)*``, so every volume is real. γ holds the sines and cosines of ``k_j D π
+    (2 / D)^{i / (D/2 - 1)}`` for the components k_j in cycles per pixel and ``i = 0 ... D/2 - 1``.
+    The fixed amplitude a, one number per shell, lets the network work with values near one.
+
+    Args:
+        disc: The coefficients that slices hold.
+        z_dim: Number of latent dimensions.
+        amplitude: Expected root mean square of the volume's coefficients, shells 0 to
+            ``disc.radius``.
+        width: Units per layer.
+        layers: Hidden layers after the first.
+
+    Source:
+        Zhong et al. 2021, doi:10.1038/s41592-020-01049-4; encoding: Edelberg and Lederman 2023,
+        YALEU/TR-1565, eq. 21.
+    """
+
+    def __init__(
+        self,
+        disc: FourierDisc,
+        z_dim: int,
+        amplitude: Float[Tensor, " shells"],
+        *,
+        width: int = 256,
+        layers: int = 3,
+    ) -> None:
+        super().__init__()
+        self.disc, self.z_dim = disc, z_dim
+        self.encode = GeometricEncoding(disc.box)
+        self.from_point = nn.Linear(self.encode.size, width)
+        self.from_latent = nn.Linear(z_dim, width, bias=False)
+        self.hidden = ResidualMlp(width, layers)
+        self.output = nn.Linear(width, 2)
+        self.register_buffer("amplitude", amplitude.clone())
+        self.amplitude: Tensor
+
+    def slices(self, z: Float[Tensor, "obs z"], poses: Poses | None) -> Complex[Tensor, "obs k"]:
+        """Central slices of each latent's volume, before transfer function and shift."""
+        if poses is None:
+            raise ValueError("slices need poses")
+        points = self.disc.coordinates @ poses.rotations[:, :2, :]
+        inside = in_canonical_half(points)
+        points = torch.where(inside[..., None], points, -points)
+        values = self._evaluate(points, z)
+        values = torch.complex(values[..., 0], torch.where(inside, 1.0, -1.0) * values[..., 1])
+        return values * self.amplitude[self.disc.shells]
+
+    def volume(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n z y x"]:
+        """Real volumes."""
+        points, shells = lattice_half_space(self.disc.box, self.disc.radius)
+        volumes = []
+        for latent in z:
+            values = torch.cat(
+                [
+                    self._evaluate(part[None], latent[None])[0]
+                    for part in points.float().split(POINTS_AT_ONCE)
+                ]
+            )
+            transform = torch.view_as_complex(values.contiguous()) * self.amplitude[shells]
+            volumes.append(half_space_to_volume(transform, points, self.disc.box))
+        return torch.stack(volumes)
+
+    def _evaluate(
+        self, points: Float[Tensor, "obs p 3"], z: Float[Tensor, "obs z"]
+    ) -> Float[Tensor, "obs p 2"]:
+        hidden = self.from_point(self.encode(points)) + self.from_latent(z)[:, None]
+        return self.output(self.hidden(torch.relu(hidden)))
+
+
+class GeometricEncoding(nn.Module):
+    """Sines and cosines of a point's components at geometrically spaced wavelengths.
+
+    Args:
+        box: Side D of the box; wavelengths run from 2 to D voxels of real space.
+    """
+
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        count = box // 2
+        steps = torch.arange(count) / (count - 1)
+        frequencies = torch.pi * (2 / box) ** steps
+        self.register_buffer(
+            "matrix", torch.kron(torch.eye(3), frequencies[None]), persistent=False
+        )
+        self.matrix: Tensor
+        self.size = 6 * count
+
+    def forward(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n size"]:
+        """Encode points.
+
+        Args:
+            points: Positions (x, y, z) in cycles per box.
+
+        Returns:
+            Sines, then cosines.
+        """
+        phases = points @ self.matrix
+        return torch.cat([phases.sin(), phases.cos()], dim=-1)

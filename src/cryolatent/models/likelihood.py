@@ -1,0 +1,155 @@
+"""How well rendered latents explain observations."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Complex, Float, Inexact
+from torch import Tensor, nn
+
+from cryolatent.data import Batch
+from cryolatent.physics import FourierDisc, shift_phases
+
+
+class Likelihood(nn.Module, ABC):
+    """Density of observations given what the decoder rendered."""
+
+    @abstractmethod
+    def predict(self, rendered: Inexact[Tensor, "obs k"], batch: Batch) -> Inexact[Tensor, "obs k"]:
+        """The observations expected for what the decoder rendered.
+
+        Args:
+            rendered: The decoder's output.
+            batch: The observations; their images are not looked at.
+
+        Returns:
+            Expected observations.
+        """
+
+    @abstractmethod
+    def negative_log(
+        self, images: Inexact[Tensor, "obs k"], predicted: Inexact[Tensor, "obs k"]
+    ) -> Float[Tensor, " obs"]:
+        """Negative log density of observations, in nats.
+
+        Args:
+            images: Observations.
+            predicted: Expected observations.
+
+        Returns:
+            One value per observation.
+        """
+
+    @abstractmethod
+    def mean_squared_error(
+        self, images: Inexact[Tensor, "obs k"], predicted: Inexact[Tensor, "obs k"]
+    ) -> Float[Tensor, " obs"]:
+        """Mean squared error per real degree of freedom, relative to the data's variance.
+
+        Args:
+            images: Observations.
+            predicted: Expected observations.
+
+        Returns:
+            One value per observation.
+        """
+
+    @property
+    @abstractmethod
+    def degrees_of_freedom(self) -> int:
+        """Real numbers per observation."""
+
+    def observe(
+        self, images: Inexact[Tensor, "obs k"], predicted: Inexact[Tensor, "obs k"]
+    ) -> None:
+        """Collect residuals for `refit`; nothing to do for a density without parameters.
+
+        Args:
+            images: Observations.
+            predicted: Expected observations of a posterior sample.
+        """
+
+    def refit(self) -> None:
+        """Re-estimate the density's parameters from the residuals collected since the last time."""
+
+
+class FourierGaussian(Likelihood):
+    """Independent complex Gaussian noise, with one variance per shell.
+
+    ``x(k) = CTF(k) exp(-2 pi i k.t) V(k R) + ε(k)``, ``ε(k) ~ CN(0, σ²(|k|))``.
+
+    Args:
+        disc: The coefficients that are compared.
+        noise_spectrum: Variance σ² of a complex coefficient, shells 0 to ``disc.radius``.
+        power_spectrum: Mean power of the data, same shells; scales `mean_squared_error`.
+    """
+
+    def __init__(
+        self,
+        disc: FourierDisc,
+        noise_spectrum: Float[Tensor, " shells"],
+        power_spectrum: Float[Tensor, " shells"],
+    ) -> None:
+        super().__init__()
+        self.disc = disc
+        variance = float(power_spectrum[disc.shells].mean())
+        self.register_buffer("noise_spectrum", noise_spectrum.clone())
+        self.register_buffer("data_variance", torch.tensor(variance))
+        self.register_buffer("residual_power", torch.zeros_like(noise_spectrum, dtype=torch.double))
+        self.register_buffer("residual_count", torch.zeros(1, dtype=torch.double))
+        self.noise_spectrum: Tensor
+        self.data_variance: Tensor
+        self.residual_power: Tensor
+        self.residual_count: Tensor
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Two per coefficient."""
+        return 2 * self.disc.size
+
+    def predict(self, rendered: Complex[Tensor, "obs k"], batch: Batch) -> Complex[Tensor, "obs k"]:
+        """Apply transfer function and displacement to slices."""
+        if batch.poses is None or batch.ctf is None:
+            raise ValueError("a Fourier likelihood needs poses and transfer functions")
+        shifts = batch.poses.shifts_angstrom / batch.ctf.pixel_size_angstrom[:, None]
+        transfer = batch.ctf.evaluate(self.disc.cycles_per_pixel)
+        return rendered * (transfer * shift_phases(self.disc, shifts))
+
+    def negative_log(
+        self, images: Complex[Tensor, "obs k"], predicted: Complex[Tensor, "obs k"]
+    ) -> Float[Tensor, " obs"]:
+        """``Σ_k |r(k)|² / σ² + log(π σ²)``."""
+        variance = self.noise_spectrum[self.disc.shells]
+        normaliser = torch.log(torch.pi * variance).sum()
+        return (_squared(images - predicted) / variance).sum(-1) + normaliser
+
+    def mean_squared_error(
+        self, images: Complex[Tensor, "obs k"], predicted: Complex[Tensor, "obs k"]
+    ) -> Float[Tensor, " obs"]:
+        """Mean square over the real Hartley coefficients of the disc, both signs of k.
+
+        With ``H(k) = Re - Im`` a pair ±k has ``H(k)² + H(-k)² = 2 |r(k)|²``.
+        """
+        squared = 2 * _squared(images - predicted).sum(-1)
+        return squared / (self.degrees_of_freedom * self.data_variance)
+
+    @torch.no_grad()
+    def observe(
+        self, images: Complex[Tensor, "obs k"], predicted: Complex[Tensor, "obs k"]
+    ) -> None:
+        """Collect the residual power of a posterior sample."""
+        power = self.disc.shell_mean(_squared(images - predicted).double().sum(0))
+        self.residual_power += power
+        self.residual_count += len(images)
+
+    def refit(self) -> None:
+        """Set the noise to the mean residual power, the expectation over the posterior."""
+        if self.residual_count > 0:
+            spectrum = (self.residual_power / self.residual_count).to(self.noise_spectrum.dtype)
+            spectrum[0] = spectrum[1]
+            self.noise_spectrum.copy_(spectrum)
+        self.residual_power.zero_()
+        self.residual_count.zero_()
+
+
+def _squared(values: Tensor) -> Tensor:
+    return values.real.square() + values.imag.square()

@@ -1,0 +1,130 @@
+"""What training minimises, in named parts."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cryolatent.data import Batch
+from cryolatent.models.generative import GenerativeModel
+from cryolatent.models.posteriors import Posterior
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The objective of each particle, and its parts.
+
+    Args:
+        reconstruction: Misfit of the posterior sample.
+        kl: Divergence of the posterior from the prior, in nats.
+        total: What is minimised.
+    """
+
+    reconstruction: Float[Tensor, " n"]
+    kl: Float[Tensor, " n"]
+    total: Float[Tensor, " n"]
+
+
+class Objective(ABC):
+    """A loss per particle from one posterior sample."""
+
+    def __call__(
+        self,
+        batch: Batch,
+        posterior: Posterior,
+        model: GenerativeModel,
+        generator: torch.Generator | None = None,
+    ) -> LossTerms:
+        """Sample the posterior, render, compare.
+
+        The likelihood also collects the residuals, for the re-estimation of the noise.
+
+        Args:
+            batch: The particles.
+            posterior: Gives the distribution of their latents.
+            model: Decoder and likelihood.
+            generator: Source of randomness of the sample.
+
+        Returns:
+            The loss of each particle.
+        """
+        q = posterior(batch, model)
+        predicted = model.predict(q.rsample(generator), batch)
+        model.likelihood.observe(batch.images, predicted)
+        return self.combine(batch, model, predicted, q.kl())
+
+    @abstractmethod
+    def combine(
+        self,
+        batch: Batch,
+        model: GenerativeModel,
+        predicted: Tensor,
+        kl: Float[Tensor, " n"],
+    ) -> LossTerms:
+        """Join misfit and divergence.
+
+        Args:
+            batch: The particles.
+            model: Decoder and likelihood.
+            predicted: Expected observations of the posterior sample.
+            kl: Divergence from the prior, in nats.
+
+        Returns:
+            The loss of each particle.
+        """
+
+
+@dataclass(frozen=True)
+class NegativeElbo(Objective):
+    """The negative evidence lower bound, in nats per particle when β is one.
+
+    Args:
+        beta: Weight of the divergence.
+
+    Source:
+        Kingma and Welling 2014, arXiv:1312.6114, eq. 3.
+    """
+
+    beta: float = 1.0
+
+    def combine(
+        self,
+        batch: Batch,
+        model: GenerativeModel,
+        predicted: Tensor,
+        kl: Float[Tensor, " n"],
+    ) -> LossTerms:
+        """``-log p(x | z) + β KL``."""
+        negative_log = model.likelihood.negative_log(batch.images, predicted)
+        reconstruction = batch.sum_by_particle(negative_log)
+        return LossTerms(reconstruction, kl, reconstruction + self.beta * kl)
+
+
+@dataclass(frozen=True)
+class ReportObjective(Objective):
+    """The objective of the report's code: mean squared error + β KL / N, no noise model.
+
+    Args:
+        beta: Weight of the divergence; the report's is one over the number of latent dimensions.
+
+    Source:
+        Edelberg and Lederman 2023, YALEU/TR-1565, and the code that it describes.
+    """
+
+    beta: float
+
+    def combine(
+        self,
+        batch: Batch,
+        model: GenerativeModel,
+        predicted: Tensor,
+        kl: Float[Tensor, " n"],
+    ) -> LossTerms:
+        """``(1 / N) Σ r² + β KL / N`` over the N real coefficients, data scaled to variance one."""
+        reconstruction = batch.sum_by_particle(
+            model.likelihood.mean_squared_error(batch.images, predicted)
+        )
+        weight = self.beta / model.likelihood.degrees_of_freedom
+        return LossTerms(reconstruction, kl, reconstruction + weight * kl)

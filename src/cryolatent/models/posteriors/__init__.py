@@ -1,0 +1,7 @@
+"""Posteriors: who believes what of a latent, one file each, all under one contract."""
+
+from cryolatent.models.posteriors.base import Posterior
+from cryolatent.models.posteriors.encoder import Encoder
+from cryolatent.models.posteriors.table import LookupTable
+
+__all__ = ["Encoder", "LookupTable", "Posterior"]

@@ -1,0 +1,56 @@
+"""The explicit posterior: a row of parameters per particle."""
+
+import torch
+from torch import nn
+from torch.nn.functional import embedding
+
+from cryolatent.data import Batch
+from cryolatent.models.distributions import DiagonalNormal
+from cryolatent.models.generative import GenerativeModel
+from cryolatent.models.posteriors.base import Posterior
+
+
+class LookupTable(Posterior):
+    """The variational lookup table: mean and log variance of each particle's latent.
+
+    Args:
+        particles: Number of rows.
+        z_dim: Number of latent dimensions.
+        sparse: Whether gradients name only the rows of the batch.
+
+    Source:
+        Edelberg and Lederman 2023, YALEU/TR-1565, section 3.2.
+    """
+
+    def __init__(self, particles: int, z_dim: int, *, sparse: bool = True) -> None:
+        super().__init__()
+        self.z_dim, self.sparse = z_dim, sparse
+        self.loc = nn.Parameter(torch.zeros(particles, z_dim))
+        self.log_var = nn.Parameter(torch.full((particles, z_dim), ZERO_LOG_VAR))
+
+    @torch.no_grad()
+    def randomise(self, generator: torch.Generator) -> None:
+        """Start from the normal distributions of the report's code.
+
+        Args:
+            generator: Source of randomness.
+        """
+        self.loc.normal_(*RANDOM_LOC, generator=generator)
+        self.log_var.normal_(*RANDOM_LOG_VAR, generator=generator)
+
+    def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal:
+        """The rows of the batch's particles; the evidence is not looked at."""
+        loc, log_var = (
+            embedding(batch.index, parameter, sparse=self.sparse)
+            for parameter in (self.loc, self.log_var)
+        )
+        return DiagonalNormal(loc, log_var)
+
+    def row_parameters(self) -> list[nn.Parameter]:
+        """Means and log variances."""
+        return [self.loc, self.log_var]
+
+
+ZERO_LOG_VAR = -8.0
+RANDOM_LOC = (-0.05, 1.494)
+RANDOM_LOG_VAR = (-5.47, 0.715)

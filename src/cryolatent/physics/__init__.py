@@ -1,0 +1,38 @@
+"""The image model's physics: Fourier grids, poses, transfer functions, slices, spectra."""
+
+from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
+from cryolatent.physics.grid import FourierDisc, disc_to_images, images_to_disc, shift_phases
+from cryolatent.physics.poses import Poses, rotation_defect
+from cryolatent.physics.spectra import (
+    background_spectrum,
+    fourier_shell_correlation,
+    resolution_angstrom,
+    soft_disc,
+)
+from cryolatent.physics.volumes import (
+    half_space_to_volume,
+    in_canonical_half,
+    lattice_half_space,
+    slice_volume,
+    volume_to_fourier,
+)
+
+__all__ = [
+    "CTF",
+    "FourierDisc",
+    "Poses",
+    "background_spectrum",
+    "disc_to_images",
+    "electron_wavelength_angstrom",
+    "fourier_shell_correlation",
+    "half_space_to_volume",
+    "images_to_disc",
+    "in_canonical_half",
+    "lattice_half_space",
+    "resolution_angstrom",
+    "rotation_defect",
+    "shift_phases",
+    "slice_volume",
+    "soft_disc",
+    "volume_to_fourier",
+]

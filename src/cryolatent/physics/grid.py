@@ -1,0 +1,130 @@
+"""Fourier images: the half-plane coefficients of a real image inside a disc, each counted once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FourierDisc:
+    """The independent Fourier coefficients of a real `box` x `box` image up to shell `radius`.
+
+    A coefficient belongs to shell ``round(|k|)``. Shells 1 to `radius` are kept; of each pair
+    ``k, -k`` only the one with ``kx > 0``, or ``kx = 0`` and ``ky > 0``. DC is left out: it is real
+    and carries the background, not the particle.
+
+    Args:
+        box: Side of the image in pixels, even.
+        radius: Last shell kept, at most ``box / 2 - 1``.
+
+    Raises:
+        ValueError: If the box is odd or the radius is outside ``1 ... box / 2 - 1``.
+    """
+
+    box: int
+    radius: int
+
+    def __post_init__(self) -> None:
+        if self.box % 2 or not 1 <= self.radius <= self.box // 2 - 1:
+            raise ValueError(
+                f"box {self.box}, radius {self.radius}: the box must be even and the radius "
+                f"between 1 and {self.box // 2 - 1}"
+            )
+
+    @cached_property
+    def coordinates(self) -> Float[Tensor, "k 2"]:
+        """Coefficients' positions (kx, ky) in cycles per box."""
+        ky, kx = torch.meshgrid(
+            torch.arange(-self.radius, self.radius + 1),
+            torch.arange(0, self.radius + 1),
+            indexing="ij",
+        )
+        shell = torch.sqrt((kx**2 + ky**2).double()).round()
+        keep = (shell <= self.radius) & ((kx > 0) | ((kx == 0) & (ky > 0)))
+        return torch.stack([kx[keep], ky[keep]], dim=-1).float()
+
+    @cached_property
+    def shells(self) -> Int[Tensor, " k"]:
+        """Each coefficient's shell, ``round(|k|)``."""
+        return torch.linalg.vector_norm(self.coordinates.double(), dim=-1).round().long()
+
+    @cached_property
+    def cycles_per_pixel(self) -> Float[Tensor, "k 2"]:
+        """Coefficients' positions (kx, ky) in cycles per pixel."""
+        return self.coordinates / self.box
+
+    @property
+    def size(self) -> int:
+        """The number of coefficients."""
+        return self.coordinates.shape[0]
+
+    def shell_mean(self, values: Float[Tensor, "... k"]) -> Float[Tensor, "... shells"]:
+        """Average values over each shell; index 0 (DC) holds zero.
+
+        Args:
+            values: One value per coefficient.
+
+        Returns:
+            Means of shells 0 to `radius`.
+        """
+        total = torch.zeros(*values.shape[:-1], self.radius + 1, dtype=values.dtype)
+        total = total.index_add(-1, self.shells, values)
+        return total / torch.bincount(self.shells, minlength=self.radius + 1).clamp(min=1)
+
+
+def images_to_disc(images: Float[Tensor, "*n y x"], disc: FourierDisc) -> Complex[Tensor, "*n k"]:
+    """Transform real images to the coefficients of a disc.
+
+    The phase origin is pixel ``box / 2``; the transform is unitary, so white noise of variance v
+    per pixel has variance v per complex coefficient.
+
+    Args:
+        images: Real images of side ``disc.box``.
+        disc: The coefficients to keep.
+
+    Returns:
+        The coefficients.
+    """
+    transform = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)), norm="ortho")
+    kx, ky = disc.coordinates.long().unbind(-1)
+    return transform[..., ky % disc.box, kx]
+
+
+def disc_to_images(
+    coefficients: Complex[Tensor, "*n k"], disc: FourierDisc
+) -> Float[Tensor, "*n y x"]:
+    """Transform the coefficients of a disc to real images; the inverse of `images_to_disc`.
+
+    Args:
+        coefficients: Half-plane coefficients.
+        disc: Where they belong.
+
+    Returns:
+        Real images without content outside the disc.
+    """
+    box = disc.box
+    half = torch.zeros(*coefficients.shape[:-1], box, box // 2 + 1, dtype=coefficients.dtype)
+    kx, ky = disc.coordinates.long().unbind(-1)
+    half[..., ky % box, kx] = coefficients
+    on_axis = kx == 0
+    half[..., -ky[on_axis] % box, 0] = coefficients[..., on_axis].conj()
+    return torch.fft.fftshift(torch.fft.irfft2(half, s=(box, box), norm="ortho"), dim=(-2, -1))
+
+
+def shift_phases(
+    disc: FourierDisc, shifts_pixels: Float[Tensor, "*n 2"]
+) -> Complex[Tensor, "*n k"]:
+    """Phase factors ``exp(-2 pi i k.t)`` that move an image's content by t.
+
+    Args:
+        disc: The coefficients.
+        shifts_pixels: Displacements (x, y) in pixels.
+
+    Returns:
+        One factor per coefficient.
+    """
+    phase = -2 * torch.pi * shifts_pixels @ disc.cycles_per_pixel.to(shifts_pixels).T
+    return torch.polar(torch.ones_like(phase), phase)

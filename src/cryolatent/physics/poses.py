@@ -1,0 +1,81 @@
+"""Poses: how each observation's particle is turned and displaced, in one convention."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Orientations and in-plane displacements.
+
+    An observation with rotation R and shift t has the coefficients
+    ``exp(-2 pi i k.t) V((kx, ky, 0) @ R)``, where V is its volume's transform and vectors are rows
+    in the order x, y, z.
+
+    Args:
+        rotations: Rotation matrices.
+        shifts_angstrom: Displacement (x, y) of the particle from the image's centre, in Å.
+    """
+
+    rotations: Float[Tensor, "*n 3 3"]
+    shifts_angstrom: Float[Tensor, "*n 2"]
+
+    def __getitem__(self, index: Tensor | slice) -> "Poses":
+        return Poses(self.rotations[index], self.shifts_angstrom[index])
+
+    def __len__(self) -> int:
+        return self.rotations.shape[0]
+
+    @staticmethod
+    def from_relion(
+        angles_degrees: Float[Tensor, "n 3"], origins_angstrom: Float[Tensor, "n 2"]
+    ) -> "Poses":
+        """Convert RELION's angles (rot, tilt, psi) and origins (x, y).
+
+        With ``A = intrinsic ZYZ(rot, tilt, psi)`` a RELION image samples its volume at
+        ``A (x, y, z)``, hence ``R = A.T``; RELION's origin is the shift that centres the image,
+        hence the particle's displacement is minus the origin.
+
+        Args:
+            angles_degrees: rlnAngleRot, rlnAngleTilt, rlnAnglePsi in degrees.
+            origins_angstrom: rlnOriginXAngst, rlnOriginYAngst in Å.
+
+        Returns:
+            The poses.
+        """
+        import roma
+
+        rotations = roma.euler_to_rotmat(
+            "ZYZ", [angles_degrees[:, i].double() for i in range(3)], degrees=True
+        )
+        return Poses(rotations.mT.to(angles_degrees.dtype), -origins_angstrom)
+
+    def to_relion(self) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:
+        """Convert to RELION's angles (rot, tilt, psi) in degrees and origins (x, y) in Å.
+
+        Returns:
+            Angles and origins; `from_relion` of them gives these poses back.
+        """
+        import roma
+
+        angles = roma.rotmat_to_euler("ZYZ", self.rotations.double().mT, degrees=True)
+        return torch.as_tensor(angles).to(self.rotations.dtype), -self.shifts_angstrom
+
+
+def rotation_defect(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n"]:
+    """How far each matrix is from a rotation.
+
+    Args:
+        rotations: Matrices that should be rotations.
+
+    Returns:
+        The larger of the largest element of ``|R Rᵀ - 1|`` and ``|det R - 1|``; not finite where
+        the matrix is not.
+    """
+    matrices = rotations.double()
+    identity = torch.eye(3, dtype=matrices.dtype)
+    orthogonality = (matrices @ matrices.mT - identity).abs().amax(dim=(-2, -1))
+    return torch.maximum(orthogonality, (torch.linalg.det(matrices) - 1).abs())

@@ -1,0 +1,180 @@
+"""Every option of a training, defined once: flags, config file and checks derive from here."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cryolatent.errors import InputError
+
+Positive = Annotated[int, Field(ge=1)]
+Flat = Parameter(name="*")
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@Parameter(name="*", group=Group("Data", sort_key=1))
+class DataConfig(Section):
+    """How the particles are read."""
+
+    datadir: Path | None = None
+    """Folder that image names are relative to, if not the STAR file's own."""
+
+    invert_contrast: bool = False
+    """Negate the images, for stacks in which particles are dark."""
+
+    shells: Positive | None = None
+    """Last Fourier shell used; all below Nyquist if left out."""
+
+    particle_radius: Annotated[float, Field(gt=0)] | None = None
+    """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
+
+
+@Parameter(name="*", group=Group("Model", sort_key=2))
+class ModelConfig(Section):
+    """What is trained."""
+
+    posterior: Literal["encoder", "table"] = "encoder"
+    """Posterior: amortised encoder, or variational lookup table."""
+
+    z_dim: Positive = 8
+    """Number of latent dimensions."""
+
+    encoder_width: Positive = 256
+    """Units per layer of the encoder."""
+
+    encoder_layers: Positive = 3
+    """Hidden layers of the encoder."""
+
+    decoder_width: Positive = 256
+    """Units per layer of the decoder."""
+
+    decoder_layers: Positive = 3
+    """Hidden layers of the decoder."""
+
+    table_start: Literal["zero", "random"] = "zero"
+    """Start of the table: all at zero and narrow, or drawn as in the report's code."""
+
+
+@Parameter(name="*", group=Group("Training", sort_key=3))
+class OptimisationConfig(Section):
+    """How it is trained."""
+
+    epochs: Positive = 30
+    """Passes over the particles."""
+
+    batch_size: Positive = 8
+    """Particles per step."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Adam's learning rate for decoder and encoder."""
+
+    table_optimiser: Literal["row-adam", "sparse-adam", "sgd", "adam"] = "row-adam"
+    """Optimiser of the table; all but adam step only the rows of the batch."""
+
+    table_learning_rate: Annotated[float, Field(ge=0)] | None = None
+    """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step an epoch
+    and must be able to cross the prior."""
+
+    objective: Literal["elbo", "report"] = "elbo"
+    """Evidence lower bound with fitted noise, or the report's mean squared error."""
+
+    beta: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the KL term; 1 for elbo and 1 / z_dim for report if left out."""
+
+    beta_warmup: Annotated[int, Field(ge=0)] | None = None
+    """Epochs over which the KL term's weight rises to beta; a third of all, at most 10, if left
+    out."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Fixes every random choice."""
+
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Processor threads; 0 uses all. Results repeat bit for bit at equal threads."""
+
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Minutes between checkpoints within an epoch; there is always one after each epoch."""
+
+
+class TrainConfig(Section):
+    """All options of a training."""
+
+    data: Annotated[DataConfig, Flat] = DataConfig()
+    model: Annotated[ModelConfig, Flat] = ModelConfig()
+    optimisation: Annotated[OptimisationConfig, Flat] = OptimisationConfig()
+
+    def resolved(self) -> "TrainConfig":
+        """Replace the defaults that depend on other options by their values.
+
+        Returns:
+            A configuration that says everything.
+        """
+        optimisation = self.optimisation
+        beta = 1.0 if optimisation.objective == "elbo" else 1.0 / self.model.z_dim
+        given = optimisation.model_dump(exclude_none=True)
+        defaults = {
+            "beta": beta,
+            "beta_warmup": min(10, optimisation.epochs // 3),
+            "table_learning_rate": min(0.5, 5.0 / optimisation.epochs),
+        }
+        resolved = OptimisationConfig.model_validate(defaults | given)
+        return self.model_copy(update={"optimisation": resolved})
+
+    def updated(self, other: "TrainConfig") -> "TrainConfig":
+        """Override this configuration by the options that were set explicitly in another.
+
+        Args:
+            other: A configuration, of which only explicitly set options count.
+
+        Returns:
+            The merged configuration.
+        """
+        merged = self.model_dump(exclude_unset=True)
+        for section, options in other.model_dump(exclude_unset=True).items():
+            merged[section] = merged.get(section, {}) | options
+        return TrainConfig.model_validate(merged)
+
+    def to_toml(self) -> str:
+        """Write the configuration as TOML; options without a value are left out.
+
+        Returns:
+            The text of a config file.
+        """
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    @staticmethod
+    def from_toml(path: Path) -> "TrainConfig":
+        """Read a config file.
+
+        Args:
+            path: A TOML file, for instance a run's ``config.toml``.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            InputError: If the file is missing, is no TOML, or has an unknown or wrong option.
+        """
+        try:
+            content: dict[str, Any] = tomllib.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                path, f"no TOML ({error})", "a config file", "Check --config."
+            ) from None
+        try:
+            return TrainConfig.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                path,
+                f"{'.'.join(map(str, first['loc']))} = {first['input']}",
+                first["msg"],
+                "See cryolatent train --help.",
+            ) from None

@@ -1,0 +1,306 @@
+"""A typed handle on a run directory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cryolatent.data import ParticleStack, open_star
+from cryolatent.errors import InputError
+from cryolatent.models import DiagonalNormal, Distribution
+from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.files import void, write_atomically, write_text_atomically
+from cryolatent.runs.manifest import Manifest
+
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training between two steps.
+
+    Args:
+        tensors: Parameters, buffers and optimiser states by name.
+        position: Where the training stands: epoch, step and running sums, as JSON values.
+    """
+
+    tensors: dict[str, Tensor]
+    position: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What a finished run believes of each particle.
+
+    Args:
+        ids: Particle names.
+        distribution: Distribution of each particle's latent.
+        reconstruction: Negative log likelihood of one posterior sample, in nats.
+        kl: Divergence from the prior, in nats.
+    """
+
+    ids: np.ndarray
+    distribution: Distribution
+    reconstruction: Float[Tensor, " n"]
+    kl: Float[Tensor, " n"]
+
+    @property
+    def elbo(self) -> Float[Tensor, " n"]:
+        """Evidence lower bound of each particle, in nats."""
+        return -(self.reconstruction + self.kl)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    Args:
+        path: The directory.
+        config: Its ``config.toml``.
+        manifest: Its ``manifest.json`` when the handle was made.
+    """
+
+    path: Path
+    config: TrainConfig
+    manifest: Manifest
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Make sure that a new run can be written to a folder.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            InputError: If the path is a file or a folder that is not empty.
+        """
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        if (path / "manifest.json").exists():
+            found, way_out = "another run", "Choose another -o, or continue it with --resume."
+        elif path.exists():
+            found, way_out = "other files", "Choose another -o."
+        else:
+            return
+        raise InputError(path, found, "a new or empty folder", way_out)
+
+    @staticmethod
+    def create(path: Path, config: TrainConfig, manifest: Manifest) -> "Run":
+        """Begin a run in a new or empty folder.
+
+        Args:
+            path: The folder.
+            config: All options.
+            manifest: What the run is.
+
+        Returns:
+            The handle.
+
+        Raises:
+            InputError: If the folder is not free.
+        """
+        Run.check_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(path / "config.toml", config.to_toml())
+        run = Run(path, config, manifest)
+        run.set_status("running")
+        return run
+
+    @staticmethod
+    def open(path: str | Path) -> "Run":
+        """Open a run directory.
+
+        Args:
+            path: The directory.
+
+        Returns:
+            The handle.
+
+        Raises:
+            InputError: If it is not a run directory of this version.
+        """
+        path = Path(path)
+        try:
+            manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
+        except (OSError, ValidationError) as error:
+            reason = (
+                "no manifest.json" if isinstance(error, OSError) else "an unknown manifest.json"
+            )
+            raise InputError(
+                path, reason, "a run directory", "Give the -o of cryolatent train."
+            ) from None
+        return Run(path, TrainConfig.from_toml(path / "config.toml"), manifest)
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.resolve().name
+
+    def set_status(self, status: str) -> None:
+        """Write the manifest with another status.
+
+        Args:
+            status: ``running``, ``interrupted``, ``failed`` or ``finished``.
+        """
+        manifest = Manifest.model_validate(self.manifest.model_dump() | {"status": status})
+        write_text_atomically(self.path / "manifest.json", manifest.model_dump_json(indent=2))
+
+    def set_config(self, config: TrainConfig) -> "Run":
+        """Replace the configuration, to train longer.
+
+        Args:
+            config: All options.
+
+        Returns:
+            A handle with the new configuration.
+        """
+        write_text_atomically(self.path / "config.toml", config.to_toml())
+        return Run(self.path, config, self.manifest)
+
+    def open_stack(self) -> ParticleStack:
+        """Open the particles that the run was trained on.
+
+        Returns:
+            The stack, with the run's own options.
+
+        Raises:
+            InputError: If the input is not there or cannot be read.
+        """
+        data = self.config.data
+        return open_star(
+            self.manifest.input,
+            datadir=data.datadir,
+            invert_contrast=data.invert_contrast,
+            shells=data.shells,
+        )
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append an entry to ``log.jsonl``.
+
+        Args:
+            entry: JSON values; an entry of a finished epoch has a key ``epoch``.
+        """
+        with (self.path / "log.jsonl").open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of ``log.jsonl``.
+
+        Returns:
+            One dictionary per finished epoch, oldest first.
+        """
+        path = self.path / "log.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def rewind_log(self, epoch: int) -> None:
+        """Forget the entries of an epoch and all after it.
+
+        Args:
+            epoch: First epoch to forget.
+        """
+        kept = [json.dumps(entry) + "\n" for entry in self.entries() if entry["epoch"] < epoch]
+        write_text_atomically(self.path / "log.jsonl", "".join(kept))
+
+    def save_checkpoint(self, step: int, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; the two newest are kept.
+
+        Args:
+            step: Steps made since the start.
+            checkpoint: The state.
+        """
+        folder = self.path / "checkpoints"
+        tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+        name = f"step-{step:09d}.safetensors"
+        write_atomically(folder / name, lambda partial: save_file(tensors, partial))
+        index = self._index()
+        entries = [entry for entry in index if entry["step"] != step]
+        entries.append({"step": step, "file": name, "position": checkpoint.position})
+        text = json.dumps({"checkpoints": entries[-KEEP:]}, indent=2)
+        write_text_atomically(folder / "index.json", text)
+        for entry in entries[:-KEEP]:
+            (folder / entry["file"]).unlink(missing_ok=True)
+
+    def checkpoint(self, step: int | None = None) -> Checkpoint | None:
+        """Read a checkpoint.
+
+        Args:
+            step: Steps made; the newest if left out.
+
+        Returns:
+            The state, or None if there is none yet.
+
+        Raises:
+            InputError: If that checkpoint is not there.
+        """
+        index = self._index()
+        if step is not None:
+            index = [entry for entry in index if entry["step"] == step]
+        if not index and step is None:
+            return None
+        if not index or not (self.path / "checkpoints" / index[-1]["file"]).exists():
+            raise InputError(
+                self.path / "checkpoints",
+                "no such checkpoint",
+                f"step {step if step is not None else index[-1]['step']}",
+                "Train again.",
+            )
+        entry = index[-1]
+        return Checkpoint(load_file(self.path / "checkpoints" / entry["file"]), entry["position"])
+
+    def _index(self) -> list[dict[str, Any]]:
+        path = self.path / "checkpoints" / "index.json"
+        return json.loads(path.read_text())["checkpoints"] if path.exists() else []
+
+    def write_latents(self, latents: Latents) -> None:
+        """Write ``latents/final.parquet``.
+
+        Args:
+            latents: One row per particle.
+        """
+        columns = latents.distribution.to_columns()
+        columns |= {"reconstruction": latents.reconstruction, "kl": latents.kl}
+        table = pa.table(
+            {"id": latents.ids.tolist()} | {name: c.numpy() for name, c in columns.items()}
+        )
+        path = self.path / "latents" / "final.parquet"
+        write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+
+    def latents(self) -> Latents:
+        """Read the latents of a finished run.
+
+        Returns:
+            One row per particle.
+
+        Raises:
+            InputError: If the run is not finished.
+        """
+        path = self.path / "latents" / "final.parquet"
+        if not path.exists():
+            raise InputError(
+                self.path,
+                f"a run that is {self.manifest.status}",
+                "a finished run",
+                f"Continue it: cryolatent train --resume -o {self.path}",
+            )
+        table = pq.read_table(path)
+        columns = {
+            name: torch.from_numpy(table[name].to_numpy().copy())
+            for name in table.column_names
+            if name != "id"
+        }
+        return Latents(
+            ids=np.array(table["id"].to_pylist(), dtype=np.str_),
+            distribution=DiagonalNormal.from_columns(columns),
+            reconstruction=columns["reconstruction"],
+            kl=columns["kl"],
+        )

@@ -1,0 +1,60 @@
+"""The options of a simulation."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SimulateConfig(BaseModel):
+    """What to simulate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "6zu5"
+    """Molecule: the built-in 6zu5, a PDB or mmCIF file, or an .npz of blocks."""
+
+    states: Path | None = None
+    """JSON file that defines the states of --model."""
+
+    metadata: Path | None = None
+    """Take poses and CTFs from this .npz of real ones instead of drawing them."""
+
+    particles: Annotated[int, Field(ge=2)] = 2000
+    """Number of particles."""
+
+    box: Annotated[int, Field(ge=8, multiple_of=2)] = 64
+    """Side of the images, in pixels."""
+
+    pixel_size: Annotated[float, Field(gt=0)] = 4.5
+    """Pixel size, in Å."""
+
+    snr: Annotated[float, Field(gt=0)] = 0.1
+    """Variance of the CTF-filtered clean image over the box / noise variance per pixel."""
+
+    noise_colour: Annotated[float, Field(ge=0)] = 0.0
+    """Excess of noise power at low over high frequency: 0 is white, 3 is fourfold at DC."""
+
+    angle_error: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the error of the recorded orientations about each axis, in degrees."""
+
+    shift_spread: Annotated[float, Field(ge=0)] = 1.0
+    """Standard deviation of the particles' displacement, in pixels (without --metadata)."""
+
+    shift_error: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the error of the recorded displacements, in pixels."""
+
+    contrast_spread: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Standard deviation of the particles' contrast about 1."""
+
+    junk: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of particles that show no molecule but a structureless blob of the same spectrum."""
+
+    defocus_min: Annotated[float, Field(gt=0)] = 10_000.0
+    """Smallest underfocus drawn, in Å (without --metadata)."""
+
+    defocus_max: Annotated[float, Field(gt=0)] = 25_000.0
+    """Largest underfocus drawn, in Å (without --metadata)."""
+
+    seed: int = 0
+    """Fixes every random choice."""

@@ -1,0 +1,122 @@
+"""Poses and transfer functions, drawn or taken from a real data set."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cryolatent.errors import InputError
+from cryolatent.physics import CTF, Poses, rotation_defect
+from cryolatent.simulate.config import SimulateConfig
+
+KEYS = ("quat_xyzw", "trans_frac", "defocus_u_v_ang", "kv", "cs", "w", "box_apix")
+
+
+def draw_observations(config: SimulateConfig, rng: np.random.Generator) -> tuple[Poses, CTF]:
+    """Draw uniform orientations, normal displacements and uniform defocus.
+
+    Args:
+        config: Numbers and ranges; 300 kV, Cs 2.7 mm, 10 % amplitude contrast.
+        rng: Source of randomness.
+
+    Returns:
+        Poses and transfer functions.
+    """
+    import roma
+
+    count = config.particles
+    quaternions = rng.normal(size=(count, 4))
+    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    rotations = roma.unitquat_to_rotmat(torch.from_numpy(quaternions)).float()
+    shifts = rng.normal(scale=config.shift_spread * config.pixel_size, size=(count, 2))
+    defocus = rng.uniform(config.defocus_min, config.defocus_max, size=count)
+    astigmatism = rng.normal(scale=150, size=count)
+    columns = [
+        defocus + np.abs(astigmatism),
+        defocus - np.abs(astigmatism),
+        rng.uniform(0, 180, size=count),
+        *(np.full(count, value) for value in (300.0, 2.7, 0.1, 0.0, config.pixel_size)),
+    ]
+    ctf = CTF(*(torch.from_numpy(column).float() for column in columns))
+    return Poses(rotations, torch.from_numpy(shifts).float()), ctf
+
+
+def read_observations(
+    path: Path, config: SimulateConfig, rng: np.random.Generator
+) -> tuple[Poses, CTF]:
+    """Take a random choice of the poses and transfer functions of a real data set.
+
+    Args:
+        path: An ``.npz`` with quaternions ``quat_xyzw``, displacements ``trans_frac`` (fractions of
+            the box), ``defocus_u_v_ang`` (Å, Å, degrees), ``kv``, ``cs`` (mm), ``w`` and
+            ``box_apix`` (pixels, Å).
+        config: Number of particles and pixel size.
+        rng: Source of randomness.
+
+    Returns:
+        Poses and transfer functions; displacements keep their size in Å.
+
+    Raises:
+        InputError: If the file lacks something, is too small or holds no rotations.
+    """
+    import roma
+
+    data = _read_npz(path)
+    available = len(data["quat_xyzw"])
+    if available < config.particles:
+        raise InputError(
+            path, f"{available} poses", f"{config.particles} (--particles)", "Ask for fewer."
+        )
+    rows = np.sort(rng.choice(available, config.particles, replace=False))
+    quaternions = torch.from_numpy(data["quat_xyzw"][rows].astype(np.float64))
+    rotations = roma.unitquat_to_rotmat(quaternions)
+    bad = torch.nonzero(~(rotation_defect(rotations) < 1e-3))
+    if len(bad):
+        raise InputError(
+            path,
+            f"quaternion {quaternions[bad[0, 0]].tolist()}",
+            "unit length",
+            "Correct the file.",
+            row=f"row {rows[int(bad[0, 0])]}",
+        )
+    side = float(data["box_apix"][0]) * float(data["box_apix"][1])
+    shifts = torch.from_numpy(-data["trans_frac"][rows].astype(np.float64) * side)
+    constants = (data["kv"], data["cs"], data["w"], 0.0, config.pixel_size)
+    columns = [
+        *data["defocus_u_v_ang"][rows].astype(np.float64).T,
+        *(np.full(config.particles, float(value)) for value in constants),
+    ]
+    ctf = CTF(*(torch.from_numpy(np.ascontiguousarray(column)).float() for column in columns))
+    return Poses(rotations.float(), shifts.float()), ctf
+
+
+def perturb(poses: Poses, config: SimulateConfig, rng: np.random.Generator) -> Poses:
+    """Add errors to poses, as a refinement would.
+
+    Args:
+        poses: True poses.
+        config: Standard deviations of the errors.
+        rng: Source of randomness.
+
+    Returns:
+        Poses as they will be recorded.
+    """
+    import roma
+
+    turn = np.deg2rad(config.angle_error) * rng.normal(size=(len(poses), 3))
+    move = config.shift_error * config.pixel_size * rng.normal(size=(len(poses), 2))
+    rotations = roma.rotvec_to_rotmat(torch.from_numpy(turn)) @ poses.rotations.double()
+    return Poses(rotations.float(), poses.shifts_angstrom + torch.from_numpy(move).float())
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as data:
+            return {key: data[key] for key in KEYS}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            path,
+            f"no usable metadata ({error})",
+            f"an .npz with {', '.join(KEYS)}",
+            "See the docs.",
+        ) from None

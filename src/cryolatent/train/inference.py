@@ -1,0 +1,42 @@
+"""Reading the posterior of every particle."""
+
+import torch
+from torch import Tensor
+
+from cryolatent.data import ParticleStack
+from cryolatent.models import DiagonalNormal, NegativeElbo
+from cryolatent.runs.run import Latents
+from cryolatent.runs.system import System
+from cryolatent.train.progress import Watch
+from cryolatent.train.randomness import seeded
+
+BATCH = 64
+
+
+@torch.no_grad()
+def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None = None) -> Latents:
+    """Read the posterior of every particle and evaluate its evidence lower bound.
+
+    Args:
+        system: Trained parts.
+        stack: The particles.
+        seed: Fixes the posterior samples.
+        watch: Told of the progress.
+
+    Returns:
+        One row per particle.
+    """
+    watch = watch or Watch()
+    watch.stage("reading latents", len(stack))
+    columns: list[dict[str, Tensor]] = []
+    for number, index in enumerate(torch.arange(len(stack)).split(BATCH)):
+        batch = stack.batch(index)
+        q = system.posterior(batch, system.model)
+        z = q.rsample(seeded(seed, number, "evaluation"))
+        terms = NegativeElbo().combine(batch, system.model, system.model.predict(z, batch), q.kl())
+        parts = {"reconstruction": terms.reconstruction, "kl": terms.kl}
+        columns.append(q.to_columns() | parts)
+        watch.advance(int(index[-1]) + 1)
+    joined = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
+    distribution = DiagonalNormal.from_columns(joined)
+    return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"])

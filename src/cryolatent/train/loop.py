@@ -1,0 +1,230 @@
+"""The training loop."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import torch
+from torch.optim import Optimizer
+
+from cryolatent.data import Batch, ParticleStack, scan
+from cryolatent.errors import NonFiniteError
+from cryolatent.models import LossTerms, Objective
+from cryolatent.runs.run import Checkpoint, Run
+from cryolatent.runs.system import System, assemble, objective, restore
+from cryolatent.train.inference import infer
+from cryolatent.train.optimisers import (
+    build_optimisers,
+    load_optimiser_tensors,
+    optimiser_tensors,
+)
+from cryolatent.train.progress import Progress, Stopwatch, Watch
+from cryolatent.train.randomness import epoch_order, seeded
+
+
+def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
+    """Train a run from its newest checkpoint, or from the start, to its last epoch.
+
+    Every random choice is drawn from the seed, the epoch and the step, so a training that was
+    killed continues to the same result, bit for bit, on the same number of threads.
+
+    Args:
+        run: Where configuration, checkpoints, log and latents live.
+        stack: The particles.
+        watch: Told of the progress.
+
+    Raises:
+        NonFiniteError: If the loss of a particle is not finite.
+    """
+    run.set_status("running")
+    try:
+        with processor_threads(run.config.optimisation.threads):
+            _train(run, stack, watch or Watch())
+    except NonFiniteError:
+        run.set_status("failed")
+        raise
+    except BaseException:
+        run.set_status("interrupted")
+        raise
+    run.set_status("finished")
+
+
+def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
+    options = run.config.optimisation
+    system, progress = begin(run, stack, watch)
+    optimisers = build_optimisers(system, run.config)
+    restore_optimisers(optimisers, run)
+    run.rewind_log(progress.epoch)
+    stopwatch, saved = Stopwatch(progress), time.monotonic()
+    watch.stage("training", options.epochs * len(stack))
+    while progress.epoch < options.epochs:
+        loss_of = objective(run.config, progress.epoch)
+        order = epoch_order(len(stack), options.seed, progress.epoch)
+        for index in order.split(options.batch_size)[progress.batch :]:
+            batch = stack.batch(index)
+            terms = step(loss_of, batch, system, optimisers, seeded(options.seed, progress.step))
+            check_finite(terms, batch, stack, progress)
+            progress.count(terms)
+            watch.advance(progress.epoch * len(stack) + progress.batch * options.batch_size)
+            if time.monotonic() - saved > 60 * options.checkpoint_minutes:
+                stopwatch.lap()
+                save(run, system, optimisers, progress)
+                saved = time.monotonic()
+        system.model.likelihood.refit()
+        stopwatch.lap()
+        entry = epoch_entry(progress, len(stack), system)
+        run.log(entry)
+        watch.epoch(entry)
+        progress.next_epoch()
+        save(run, system, optimisers, progress)
+        saved = time.monotonic()
+    run.write_latents(infer(system, stack, options.seed, watch))
+
+
+def step(
+    loss_of: Objective,
+    batch: Batch,
+    system: System,
+    optimisers: list[Optimizer],
+    generator: torch.Generator,
+) -> LossTerms:
+    """Make one step of stochastic gradient descent.
+
+    A loss that is not finite makes no step.
+
+    Args:
+        loss_of: The objective.
+        batch: The particles.
+        system: The parts that are trained.
+        optimisers: Their optimisers.
+        generator: Source of randomness of the posterior sample.
+
+    Returns:
+        The loss of each particle before the step.
+    """
+    for optimiser in optimisers:
+        optimiser.zero_grad()
+    terms = loss_of(batch, system.posterior, system.model, generator)
+    loss = terms.total.mean()
+    if loss.isfinite():
+        loss.backward()
+        for optimiser in optimisers:
+            optimiser.step()
+    return terms
+
+
+def begin(run: Run, stack: ParticleStack, watch: Watch) -> tuple[System, Progress]:
+    """Restore the newest checkpoint, or check the data and assemble the parts.
+
+    Args:
+        run: The run.
+        stack: The particles.
+        watch: Told of the progress.
+
+    Returns:
+        The parts and where the training stands.
+
+    Raises:
+        InputError: If the data are not usable.
+    """
+    checkpoint = run.checkpoint()
+    if checkpoint is not None:
+        return restore(run), Progress(**checkpoint.position)
+    watch.stage("reading particles", len(stack.images))
+    radius = run.config.data.particle_radius
+    pixels = 0.45 * stack.disc.box if radius is None else radius / stack.pixel_size_angstrom
+    statistics = scan(stack, pixels, watch.advance)
+    return assemble(run.config, stack.disc, len(stack), statistics), Progress()
+
+
+def restore_optimisers(optimisers: list[Optimizer], run: Run) -> None:
+    """Set the optimisers' states to the newest checkpoint's, if there is one.
+
+    Args:
+        optimisers: From `build_optimisers`.
+        run: The run.
+    """
+    checkpoint = run.checkpoint()
+    if checkpoint is not None:
+        load_optimiser_tensors(optimisers, checkpoint.tensors)
+
+
+def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress: Progress) -> None:
+    """Stop when the loss of a particle is not finite.
+
+    Args:
+        terms: The losses.
+        batch: Their particles.
+        stack: Knows the particles' names.
+        progress: Where the training stands.
+
+    Raises:
+        NonFiniteError: Names epoch, step, particle and the parts of its loss.
+    """
+    bad = torch.nonzero(~terms.total.isfinite())
+    if len(bad) == 0:
+        return
+    row = int(bad[0, 0])
+    raise NonFiniteError(
+        f"epoch {progress.epoch}, step {progress.step}: the loss of particle "
+        f"{stack.ids[int(batch.index[row])]} is {float(terms.total[row])} (reconstruction "
+        f"{float(terms.reconstruction[row])}, KL {float(terms.kl[row])}). "
+        "Lower --learning-rate; the last checkpoint is kept."
+    )
+
+
+def epoch_entry(progress: Progress, particles: int, system: System) -> dict:
+    """The log entry of a finished epoch.
+
+    Args:
+        progress: Sums over the epoch.
+        particles: Number of particles.
+        system: Knows the noise.
+
+    Returns:
+        JSON values: means per particle, in nats for the evidence objective.
+    """
+    spectrum = system.model.likelihood.state_dict().get("noise_spectrum", torch.zeros(0))
+    return {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "reconstruction": progress.reconstruction / particles,
+        "kl": progress.kl / particles,
+        "noise_spectrum": [round(float(value), 6) for value in spectrum],
+        "seconds": round(progress.seconds, 3),
+        "cpu_seconds": round(progress.cpu_seconds, 3),
+    }
+
+
+def save(
+    run: Run, system: System, optimisers: list[torch.optim.Optimizer], progress: Progress
+) -> None:
+    """Write a checkpoint.
+
+    Args:
+        run: The run.
+        system: The parts.
+        optimisers: Their optimisers.
+        progress: Where the training stands.
+    """
+    tensors = system.tensors() | optimiser_tensors(optimisers)
+    run.save_checkpoint(progress.step, Checkpoint(tensors, asdict(progress)))
+
+
+@contextmanager
+def processor_threads(count: int) -> Iterator[None]:
+    """Limit PyTorch's threads for a while.
+
+    Args:
+        count: Number of threads; 0 changes nothing.
+
+    Yields:
+        Nothing.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,71 @@
+"""Optimisers by name, and their states as flat tensors."""
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer, SparseAdam
+
+from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.system import System
+from cryolatent.train.row_adam import RowAdam
+
+TABLE_OPTIMISERS = {"row-adam": RowAdam, "sparse-adam": SparseAdam, "sgd": SGD, "adam": Adam}
+
+
+def build_optimisers(system: System, config: TrainConfig) -> list[Optimizer]:
+    """Make an optimiser for the networks and, if the posterior has rows, one for the rows.
+
+    A learning rate of zero freezes the rows.
+
+    Args:
+        system: The parts.
+        config: Resolved options.
+
+    Returns:
+        One or two optimisers.
+    """
+    options = config.optimisation
+    rows = system.posterior.row_parameters()
+    in_rows = {id(parameter) for parameter in rows}
+    parameters = [*system.model.parameters(), *system.posterior.parameters()]
+    networks = [parameter for parameter in parameters if id(parameter) not in in_rows]
+    optimisers: list[Optimizer] = [Adam(networks, lr=options.learning_rate)]
+    if rows and options.table_learning_rate:
+        make = TABLE_OPTIMISERS[options.table_optimiser]
+        optimisers.append(make(rows, lr=options.table_learning_rate))
+    return optimisers
+
+
+def optimiser_tensors(optimisers: list[Optimizer]) -> dict[str, Tensor]:
+    """The states of optimisers as named tensors.
+
+    Args:
+        optimisers: From `build_optimisers`.
+
+    Returns:
+        ``optimiser.{optimiser}.{parameter}.{name}``.
+    """
+    tensors = {}
+    for number, optimiser in enumerate(optimisers):
+        for parameter, values in optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"optimiser.{number}.{parameter}.{name}"] = torch.as_tensor(value)
+    return tensors
+
+
+def load_optimiser_tensors(optimisers: list[Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Set the states of optimisers.
+
+    Args:
+        optimisers: From `build_optimisers` with the same configuration.
+        tensors: What `optimiser_tensors` gave; other names are passed over.
+    """
+    for number, optimiser in enumerate(optimisers):
+        state: dict[int, dict[str, Tensor | int]] = {}
+        for key, tensor in tensors.items():
+            if key.startswith(f"optimiser.{number}."):
+                _, _, parameter, name = key.split(".")
+                counter = isinstance(optimiser, SparseAdam) and name == "step"
+                value = int(tensor) if counter else tensor
+                state.setdefault(int(parameter), {})[name] = value
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": state, "param_groups": groups})
