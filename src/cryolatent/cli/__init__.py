@@ -1,1 +1,5 @@
-"""(room in construction)."""
+"""The command line: parses, calls one library function, returns an exit code."""
+
+from cryolatent.cli.main import main
+
+__all__ = ["main"]

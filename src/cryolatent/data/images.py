@@ -1,39 +1,60 @@
 """Images on disk, read when they are needed."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from cryolatent.io import read_images
 
 
-class ImageSource(Protocol):
+class ImageSource(ABC):
     """Images by position, never all in memory."""
 
-    @property
-    def box(self) -> int:
-        """Side of every image in pixels."""
-        ...
+    box: int
+    """Side of every image in pixels."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        """Images at some positions, float32, ``[n, y, x]``."""
-        ...
+    @abstractmethod
+    def read(self, positions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n y x"]:
+        """Read images.
 
+        Args:
+            positions: Which, in the order wanted.
+
+        Returns:
+            The images as float32.
+        """
+
+    @abstractmethod
     def name(self, position: int) -> str:
-        """Where an image comes from, for messages: ``file, image 3``."""
-        ...
+        """Say where an image comes from, for messages.
 
-    def select(self, positions: np.ndarray) -> "ImageSource":
-        """The source of some of the images."""
-        ...
+        Args:
+            position: Which image.
+
+        Returns:
+            ``file, image 3``.
+        """
+
+    @abstractmethod
+    def select(self, positions: Int[np.ndarray, " n"]) -> "ImageSource":
+        """The source of some of the images.
+
+        Args:
+            positions: Which, in the order wanted.
+
+        Returns:
+            A source whose image i is image ``positions[i]`` of this one.
+        """
 
 
 @dataclass(frozen=True)
-class MrcImages:
+class MrcImages(ImageSource):
     """Images in MRC stacks.
 
     Args:
@@ -53,7 +74,7 @@ class MrcImages:
     def __len__(self) -> int:
         return len(self.row)
 
-    def read(self, positions: np.ndarray) -> np.ndarray:
+    def read(self, positions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n y x"]:
         """Images at some positions, float32, ``[n, y, x]``."""
         images = np.empty((len(positions), self.box, self.box), dtype=np.float32)
         owner = self.file_index[positions]
@@ -66,7 +87,7 @@ class MrcImages:
         """Where an image comes from, for messages."""
         return f"{self.files[self.file_index[position]]}, image {self.row[position] + 1}"
 
-    def select(self, positions: np.ndarray) -> "MrcImages":
+    def select(self, positions: Int[np.ndarray, " n"]) -> "MrcImages":
         """The source of some of the images."""
         return MrcImages(
             self.box, self.files, self.file_index[positions], self.row[positions], self.sign

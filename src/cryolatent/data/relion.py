@@ -68,7 +68,7 @@ def open_star(
         offsets=torch.arange(len(table) + 1),
         source=table.path,
         source_rows=rows,
-        half_set=table.numbers("rlnRandomSubset", 0).astype(int),
+        half_set=table.numbers("rlnRandomSubset", 0.0).astype(int),
         shells=shells,
     )
 

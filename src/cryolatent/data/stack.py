@@ -135,6 +135,29 @@ class ParticleStack:
             half_set=self.half_set[index.numpy()],
         )
 
+    def select_ids(self, ids: np.ndarray) -> "ParticleStack":
+        """The stack of the particles of some names.
+
+        Args:
+            ids: Names, in the order wanted.
+
+        Returns:
+            A stack whose particle i is the one called ``ids[i]``.
+
+        Raises:
+            InputError: If a name is not in this stack.
+        """
+        position = {name: row for row, name in enumerate(self.ids.tolist())}
+        missing = [name for name in ids.tolist() if name not in position]
+        if missing:
+            raise InputError(
+                self.source,
+                f"no particle {missing[0]}",
+                "the particles that the run was trained on",
+                "Put back the file as it was when the run was trained.",
+            )
+        return self.select(torch.tensor([position[name] for name in ids.tolist()]))
+
     def split(self, seed: int) -> tuple[Int[Tensor, " a"], Int[Tensor, " b"]]:
         """Divide the particles into halves, as the source did or else at random.
 

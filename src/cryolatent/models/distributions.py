@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -14,11 +13,11 @@ class Distribution(ABC):
 
     @property
     @abstractmethod
-    def mean(self) -> Float[Tensor, "n z"]:
+    def mean(self) -> Float[Tensor, "n zdim"]:
         """Expected latents."""
 
     @abstractmethod
-    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n z"]:
+    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """Draw latents, differentiably.
 
         Args:
@@ -46,7 +45,7 @@ class Distribution(ABC):
 
     @classmethod
     @abstractmethod
-    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> Self:
+    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> "Distribution":
         """Build the distribution from the columns of `to_columns`.
 
         Args:
@@ -66,15 +65,15 @@ class DiagonalNormal(Distribution):
         log_var: Logarithms of the variances.
     """
 
-    loc: Float[Tensor, "n z"]
-    log_var: Float[Tensor, "n z"]
+    loc: Float[Tensor, "n zdim"]
+    log_var: Float[Tensor, "n zdim"]
 
     @property
-    def mean(self) -> Float[Tensor, "n z"]:
+    def mean(self) -> Float[Tensor, "n zdim"]:
         """Expected latents."""
         return self.loc
 
-    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n z"]:
+    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """Draw latents, ``μ + σ ε`` (Kingma and Welling 2014, arXiv:1312.6114, section 2.4)."""
         noise = torch.randn(self.loc.shape, generator=generator, dtype=self.loc.dtype)
         return self.loc + torch.exp(0.5 * self.log_var) * noise
@@ -89,7 +88,7 @@ class DiagonalNormal(Distribution):
         return columns | {f"log_var_{j}": self.log_var[:, j] for j in range(self.loc.shape[1])}
 
     @classmethod
-    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> Self:
+    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> "DiagonalNormal":
         """Build the distribution from the columns of `to_columns`."""
         z_dim = sum(name.startswith("mean_") for name in columns)
         loc = torch.stack([columns[f"mean_{j}"] for j in range(z_dim)], dim=-1)

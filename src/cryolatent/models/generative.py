@@ -20,7 +20,7 @@ class GenerativeModel(nn.Module):
         super().__init__()
         self.decoder, self.likelihood = decoder, likelihood
 
-    def predict(self, z: Float[Tensor, "n z"], batch: Batch) -> Inexact[Tensor, "obs k"]:
+    def predict(self, z: Float[Tensor, "n zdim"], batch: Batch) -> Inexact[Tensor, "obs k"]:
         """Expected observations of some particles.
 
         Args:

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from cryolatent.physics.grid import FourierDisc, images_to_disc
 
+EMPTY = 1e-11
+
 
 def soft_disc(box: int, radius_pixels: float, edge_pixels: float = 3.0) -> Float[Tensor, "y x"]:
     """A disc about pixel ``box / 2`` with a raised-cosine edge.
@@ -60,7 +62,7 @@ def fourier_shell_correlation(
 
     Returns:
         Correlation in shells 0 to ``box / 2 - 1``; shell ``round(|k|)``; zero where a shell of
-        either volume is empty.
+        either volume is empty but for rounding.
 
     Source:
         Harauz and van Heel 1986, Optik 73:146-156.
@@ -80,9 +82,13 @@ def fourier_shell_correlation(
         sums = torch.zeros(*values.shape[:-1], box // 2, dtype=values.dtype)
         return sums.index_add(-1, index, values * weight)
 
+    power_a, power_b = total(a.abs().square()), total(b.abs().square())
+    empty = (power_a <= EMPTY * power_a.amax(-1, keepdim=True)) | (
+        power_b <= EMPTY * power_b.amax(-1, keepdim=True)
+    )
     cross = total((a * b.conj()).real)
-    norm = torch.sqrt(total(a.abs().square()) * total(b.abs().square()))
-    return torch.where(norm > 0, cross / norm.clamp(min=torch.finfo(norm.dtype).tiny), 0.0)
+    norm = torch.sqrt(power_a * power_b).clamp(min=torch.finfo(power_a.dtype).tiny)
+    return torch.where(empty, 0.0, cross / norm)
 
 
 def resolution_angstrom(

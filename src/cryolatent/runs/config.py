@@ -36,6 +36,14 @@ class DataConfig(Section):
     particle_radius: Annotated[float, Field(gt=0)] | None = None
     """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
 
+    def reading(self) -> dict[str, Any]:
+        """The options of `cryolatent.data.open_star`.
+
+        Returns:
+            Keyword arguments.
+        """
+        return self.model_dump(exclude={"particle_radius"})
+
 
 @Parameter(name="*", group=Group("Model", sort_key=2))
 class ModelConfig(Section):
@@ -80,8 +88,8 @@ class OptimisationConfig(Section):
     """Optimiser of the table; all but adam step only the rows of the batch."""
 
     table_learning_rate: Annotated[float, Field(ge=0)] | None = None
-    """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step an epoch
-    and must be able to cross the prior."""
+    """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step per
+    epoch and must be able to cross the prior."""
 
     objective: Literal["elbo", "report"] = "elbo"
     """Evidence lower bound with fitted noise, or the report's mean squared error."""

@@ -94,13 +94,14 @@ class Run:
         raise InputError(path, found, "a new or empty folder", way_out)
 
     @staticmethod
-    def create(path: Path, config: TrainConfig, manifest: Manifest) -> "Run":
+    def create(path: Path, config: TrainConfig, manifest: Manifest, start: Checkpoint) -> "Run":
         """Begin a run in a new or empty folder.
 
         Args:
             path: The folder.
             config: All options.
-            manifest: What the run is.
+            manifest: What the run is; written last, so that a folder with a manifest is complete.
+            start: The state before the first step.
 
         Returns:
             The handle.
@@ -112,7 +113,8 @@ class Run:
         path.mkdir(parents=True, exist_ok=True)
         write_text_atomically(path / "config.toml", config.to_toml())
         run = Run(path, config, manifest)
-        run.set_status("running")
+        run.save_checkpoint(0, start)
+        run.set_status(manifest.status)
         return run
 
     @staticmethod
@@ -175,13 +177,7 @@ class Run:
         Raises:
             InputError: If the input is not there or cannot be read.
         """
-        data = self.config.data
-        return open_star(
-            self.manifest.input,
-            datadir=data.datadir,
-            invert_contrast=data.invert_contrast,
-            shells=data.shells,
-        )
+        return open_star(self.manifest.input, **self.config.data.reading())
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append an entry to ``log.jsonl``.
@@ -230,32 +226,29 @@ class Run:
         for entry in entries[:-KEEP]:
             (folder / entry["file"]).unlink(missing_ok=True)
 
-    def checkpoint(self, step: int | None = None) -> Checkpoint | None:
+    def checkpoint(self, step: int | None = None) -> Checkpoint:
         """Read a checkpoint.
 
         Args:
             step: Steps made; the newest if left out.
 
         Returns:
-            The state, or None if there is none yet.
+            The state.
 
         Raises:
             InputError: If that checkpoint is not there.
         """
-        index = self._index()
-        if step is not None:
-            index = [entry for entry in index if entry["step"] == step]
-        if not index and step is None:
-            return None
-        if not index or not (self.path / "checkpoints" / index[-1]["file"]).exists():
+        entries = {entry["step"]: entry for entry in self._index()}
+        step = max(entries, default=0) if step is None else step
+        path = self.path / "checkpoints"
+        if step not in entries or not (path / entries[step]["file"]).exists():
             raise InputError(
-                self.path / "checkpoints",
-                "no such checkpoint",
-                f"step {step if step is not None else index[-1]['step']}",
-                "Train again.",
+                path,
+                f"checkpoints of steps {sorted(entries)}",
+                f"the checkpoint of step {step}",
+                "Begin a new run.",
             )
-        entry = index[-1]
-        return Checkpoint(load_file(self.path / "checkpoints" / entry["file"]), entry["position"])
+        return Checkpoint(load_file(path / entries[step]["file"]), entries[step]["position"])
 
     def _index(self) -> list[dict[str, Any]]:
         path = self.path / "checkpoints" / "index.json"

@@ -104,25 +104,19 @@ def objective(config: TrainConfig, epoch: int) -> Objective:
 
 
 def restore(run: Run) -> System:
-    """Load the trained parts of a run.
+    """Load the parts of a run.
 
     Args:
-        run: A run with a checkpoint.
+        run: The run.
 
     Returns:
         The parts as the newest checkpoint holds them.
-
-    Raises:
-        ValueError: If the run has no checkpoint.
     """
-    checkpoint = run.checkpoint()
-    if checkpoint is None:
-        raise ValueError(f"{run.path} has no checkpoint")
     manifest = run.manifest
     disc = FourierDisc(manifest.box, manifest.shells)
     blank = torch.ones(disc.radius + 1)
     system = assemble(run.config, disc, manifest.particles, StackStatistics(blank, blank, blank))
-    system.load(checkpoint)
+    system.load(run.checkpoint())
     return system
 
 

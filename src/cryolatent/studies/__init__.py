@@ -1,1 +1,1 @@
-"""(room in construction)."""
+"""Experiments as declared presets. Import from its modules; this one stays light."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch.optim import Optimizer
@@ -11,6 +12,8 @@ from torch.optim import Optimizer
 from cryolatent.data import Batch, ParticleStack, scan
 from cryolatent.errors import NonFiniteError
 from cryolatent.models import LossTerms, Objective
+from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, assemble, objective, restore
 from cryolatent.train.inference import infer
@@ -24,7 +27,7 @@ from cryolatent.train.randomness import epoch_order, seeded
 
 
 def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
-    """Train a run from its newest checkpoint, or from the start, to its last epoch.
+    """Train a run from its newest checkpoint to its last epoch.
 
     Every random choice is drawn from the seed, the epoch and the step, so a training that was
     killed continues to the same result, bit for bit, on the same number of threads.
@@ -52,9 +55,10 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
 
 def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
     options = run.config.optimisation
-    system, progress = begin(run, stack, watch)
+    checkpoint = run.checkpoint()
+    system, progress = restore(run), Progress(**checkpoint.position)
     optimisers = build_optimisers(system, run.config)
-    restore_optimisers(optimisers, run)
+    load_optimiser_tensors(optimisers, checkpoint.tensors)
     run.rewind_log(progress.epoch)
     stopwatch, saved = Stopwatch(progress), time.monotonic()
     watch.stage("training", options.epochs * len(stack))
@@ -114,40 +118,32 @@ def step(
     return terms
 
 
-def begin(run: Run, stack: ParticleStack, watch: Watch) -> tuple[System, Progress]:
-    """Restore the newest checkpoint, or check the data and assemble the parts.
+def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch) -> Run:
+    """Check the data, assemble the parts, and begin a run; nothing is written before that.
 
     Args:
-        run: The run.
+        path: New folder.
+        config: Options.
         stack: The particles.
         watch: Told of the progress.
 
     Returns:
-        The parts and where the training stands.
+        The run, with a checkpoint of its start.
 
     Raises:
-        InputError: If the data are not usable.
+        InputError: If the folder is taken or the data are not usable.
     """
-    checkpoint = run.checkpoint()
-    if checkpoint is not None:
-        return restore(run), Progress(**checkpoint.position)
+    config = config.resolved()
+    Run.check_free(path)
     watch.stage("reading particles", len(stack.images))
-    radius = run.config.data.particle_radius
+    radius = config.data.particle_radius
     pixels = 0.45 * stack.disc.box if radius is None else radius / stack.pixel_size_angstrom
     statistics = scan(stack, pixels, watch.advance)
-    return assemble(run.config, stack.disc, len(stack), statistics), Progress()
-
-
-def restore_optimisers(optimisers: list[Optimizer], run: Run) -> None:
-    """Set the optimisers' states to the newest checkpoint's, if there is one.
-
-    Args:
-        optimisers: From `build_optimisers`.
-        run: The run.
-    """
-    checkpoint = run.checkpoint()
-    if checkpoint is not None:
-        load_optimiser_tensors(optimisers, checkpoint.tensors)
+    system = assemble(config, stack.disc, len(stack), statistics)
+    options = config.optimisation
+    threads = options.threads or torch.get_num_threads()
+    start = Checkpoint(system.tensors(), asdict(Progress()))
+    return Run.create(path, config, Manifest.of(stack, options.seed, threads), start)
 
 
 def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress: Progress) -> None:
@@ -166,11 +162,12 @@ def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress:
     if len(bad) == 0:
         return
     row = int(bad[0, 0])
+    parts = (terms.total, terms.reconstruction, terms.kl)
+    total, reconstruction, kl = (float(part[row].detach()) for part in parts)
     raise NonFiniteError(
         f"epoch {progress.epoch}, step {progress.step}: the loss of particle "
-        f"{stack.ids[int(batch.index[row])]} is {float(terms.total[row])} (reconstruction "
-        f"{float(terms.reconstruction[row])}, KL {float(terms.kl[row])}). "
-        "Lower --learning-rate; the last checkpoint is kept."
+        f"{stack.ids[int(batch.index[row])]} is {total} (reconstruction {reconstruction}, "
+        f"KL {kl}). Lower --learning-rate; the last checkpoint is kept."
     )
 
 

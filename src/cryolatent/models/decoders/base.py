@@ -14,7 +14,7 @@ class Decoder(nn.Module, ABC):
     z_dim: int
 
     @abstractmethod
-    def slices(self, z: Float[Tensor, "obs z"], poses: Poses | None) -> Inexact[Tensor, "obs k"]:
+    def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Inexact[Tensor, "obs k"]:
         """Central slices of each latent's volume, before transfer function and shift.
 
         Args:
@@ -29,7 +29,7 @@ class Decoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def volume(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n z y x"]:
+    def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
         """Real volumes.
 
         Args:

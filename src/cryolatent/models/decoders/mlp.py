@@ -57,7 +57,7 @@ class MlpDecoder(Decoder):
         self.register_buffer("amplitude", amplitude.clone())
         self.amplitude: Tensor
 
-    def slices(self, z: Float[Tensor, "obs z"], poses: Poses | None) -> Complex[Tensor, "obs k"]:
+    def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Complex[Tensor, "obs k"]:
         """Central slices of each latent's volume, before transfer function and shift."""
         if poses is None:
             raise ValueError("slices need poses")
@@ -68,7 +68,7 @@ class MlpDecoder(Decoder):
         values = torch.complex(values[..., 0], torch.where(inside, 1.0, -1.0) * values[..., 1])
         return values * self.amplitude[self.disc.shells]
 
-    def volume(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n z y x"]:
+    def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
         """Real volumes."""
         points, shells = lattice_half_space(self.disc.box, self.disc.radius)
         volumes = []
@@ -84,7 +84,7 @@ class MlpDecoder(Decoder):
         return torch.stack(volumes)
 
     def _evaluate(
-        self, points: Float[Tensor, "obs p 3"], z: Float[Tensor, "obs z"]
+        self, points: Float[Tensor, "obs p 3"], z: Float[Tensor, "obs zdim"]
     ) -> Float[Tensor, "obs p 2"]:
         hidden = self.from_point(self.encode(points)) + self.from_latent(z)[:, None]
         return self.output(self.hidden(torch.relu(hidden)))

@@ -1,0 +1,182 @@
+"""Analyse a finished run: maps, clusters, volumes, and the truth where it is known."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from cryolatent.analysis.bootstrap import mean_estimate
+from cryolatent.analysis.embedding import (
+    cluster_latents,
+    principal_components,
+    umap_coordinates,
+)
+from cryolatent.analysis.summary import Cluster, Summary, TruthComparison, write_summary
+from cryolatent.analysis.truth import fsc_area, oracle_states, per_image_fsc, rand_index
+from cryolatent.io import read_volume, write_volume
+from cryolatent.models import Decoder
+from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
+from cryolatent.runs.files import void, write_atomically
+from cryolatent.runs.run import Latents, Run
+from cryolatent.runs.system import restore
+from cryolatent.simulate.truth import JUNK, Truth
+
+FSC_PARTICLES = 100
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A truth brought into the order of a run's particles.
+
+    Args:
+        truth: The truth.
+        rows: Position of each particle of the run in the truth.
+    """
+
+    truth: Truth
+    rows: np.ndarray
+
+    @property
+    def state(self) -> np.ndarray:
+        """True state of each particle of the run."""
+        return self.truth.state[self.rows]
+
+
+def analyze(
+    run: Run,
+    *,
+    clusters: int = 6,
+    truth: Path | None = None,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda stage: None,
+) -> Summary:
+    """Write ``analysis/``: ``embedding.parquet``, ``volumes/*.mrc`` and ``summary.json``.
+
+    Args:
+        run: A finished run.
+        clusters: Number of clusters of k-means.
+        truth: Truth folder of the simulation that the particles come from.
+        seed: Fixes UMAP, k-means and the choice of particles for the FSC.
+        tell: Called with the name of each stage.
+
+    Returns:
+        The findings, which are also written.
+
+    Raises:
+        InputError: If the run is not finished, or the truth is not of its particles.
+    """
+    latents = run.latents()
+    matched = None
+    if truth is not None:
+        loaded = Truth.load(truth)
+        matched = Matched(loaded, loaded.match(latents.ids, run.path))
+    z = latents.distribution.mean.numpy().astype(float)
+    tell("clusters")
+    labels, medoids = cluster_latents(z, clusters, seed)
+    components, explained = principal_components(z)
+    tell("UMAP")
+    maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, z.shape[1]))}
+    maps |= {f"umap_{axis}": column for axis, column in enumerate(umap_coordinates(z, seed).T)}
+    _write_embedding(run, latents, maps | {"cluster": labels}, matched)
+    tell("volumes")
+    decoder = restore(run).model.decoder
+    found = _write_clusters(run, decoder, latents, labels, medoids)
+    if matched is not None:
+        tell("truth")
+        found = [_against_truth(run, cluster, labels, matched) for cluster in found]
+    summary = Summary(
+        run=run.name,
+        posterior=run.config.model.posterior,
+        particles=len(z),
+        z_dim=z.shape[1],
+        elbo=mean_estimate(latents.elbo.numpy()),
+        kl=mean_estimate(latents.kl.numpy()),
+        pca_explained=tuple(explained.tolist()),
+        clusters=tuple(found),
+        truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
+    )
+    write_summary(run, summary)
+    return summary
+
+
+def _write_embedding(
+    run: Run, latents: Latents, columns: dict[str, np.ndarray], matched: Matched | None
+) -> None:
+    if matched is not None:
+        columns = columns | {"state": matched.state}
+    table = pa.table({"id": latents.ids.tolist()} | columns)
+    path = run.path / "analysis" / "embedding.parquet"
+    write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+
+
+@torch.no_grad()
+def _write_clusters(
+    run: Run, decoder: Decoder, latents: Latents, labels: np.ndarray, medoids: np.ndarray
+) -> list[Cluster]:
+    folder = run.path / "analysis" / "volumes"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    found = []
+    for number, medoid in enumerate(medoids):
+        volume = decoder.volume(latents.distribution.mean[medoid][None])[0]
+        file = folder / f"cluster_{number}.mrc"
+        write_volume(file, volume.numpy(), run.manifest.pixel_size_angstrom)
+        found.append(
+            Cluster(
+                number=number,
+                size=int((labels == number).sum()),
+                medoid=str(latents.ids[medoid]),
+                volume=file.relative_to(run.path).as_posix(),
+            )
+        )
+    return found
+
+
+def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matched) -> Cluster:
+    states = matched.state[labels == cluster.number]
+    names = matched.truth.state_names
+    counts = np.bincount(states[states != JUNK], minlength=len(names))
+    state = int(counts.argmax())
+    volume = torch.from_numpy(read_volume(run.path / cluster.volume)[0])
+    fsc = fourier_shell_correlation(volume, matched.truth.volumes[state])
+    resolution = resolution_angstrom(fsc, run.manifest.pixel_size_angstrom)
+    return cluster.model_copy(
+        update={
+            "nearest_state": names[state],
+            "purity": float(counts[state] / len(states)),
+            "fsc": tuple(fsc.tolist()),
+            "resolution_angstrom": resolution,
+        }
+    )
+
+
+def _compare(
+    run: Run,
+    decoder: Decoder,
+    latents: Latents,
+    labels: np.ndarray,
+    matched: Matched,
+    seed: int,
+) -> TruthComparison:
+    truth, state = matched.truth, matched.state
+    oracle = oracle_states(run.open_stack().select_ids(latents.ids), truth, matched.rows)
+    real = np.flatnonzero(state != JUNK)
+    chosen = np.random.default_rng(seed).permutation(real)[:FSC_PARTICLES]
+    curves = per_image_fsc(decoder, latents.distribution.mean[chosen], truth, state[chosen])
+    inside = torch.arange(curves.shape[-1]) <= run.manifest.shells
+    return TruthComparison(
+        state_names=truth.state_names,
+        junk=int((state == JUNK).sum()),
+        snr=truth.snr,
+        diameter_to_box=truth.diameter_to_box,
+        ari=rand_index(labels, state),
+        oracle_ari=rand_index(oracle, state),
+        fsc_area=mean_estimate(fsc_area(curves).numpy()),
+        fsc_area_ceiling=float(fsc_area(inside.float())),
+        fsc_particles=len(chosen),
+    )

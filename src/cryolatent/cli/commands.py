@@ -1,0 +1,184 @@
+"""The commands. Each imports what it needs when it runs, so that help is quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from cryolatent import __version__
+from cryolatent.errors import InputError
+from cryolatent.runs.config import TrainConfig
+from cryolatent.simulate.config import SimulateConfig
+
+app = App(
+    name="cryolatent",
+    version=__version__,
+    help="Heterogeneous cryo-EM reconstruction with latent inference that can be swapped and "
+    "tested.",
+)
+TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
+Output = Annotated[Path, Parameter(name=["--output", "-o"])]
+
+
+@app.command
+def demo(*, output: Output = Path("demo")) -> None:
+    """Simulate a small data set, train encoder and table, compare them in a report.
+
+    What is finished already is kept, so an interrupted demo continues.
+
+    ```
+    cryolatent demo -o demo
+    ```
+
+    Parameters
+    ----------
+    output
+        Folder for data, runs and report.html.
+    """
+    from cryolatent.cli.progress import console
+    from cryolatent.cli.tables import print_comparison
+    from cryolatent.studies.demo import demo as run_demo
+
+    result = run_demo(output, tell=lambda line: console.print(line, highlight=False))
+    print_comparison(result.runs, result.summaries)
+    print(f"report: {result.report}")
+
+
+@app.command
+def simulate(
+    *, output: Output, options: Annotated[SimulateConfig, Parameter(name="*")] = SIMULATE_DEFAULTS
+) -> None:
+    """Simulate a particle stack of known truth: STAR, MRCS and a truth folder.
+
+    ```
+    cryolatent simulate -o data/ --particles 5000 --box 64 --snr 0.1
+    ```
+
+    Parameters
+    ----------
+    output
+        New folder for particles.star, particles.mrcs and truth/.
+    """
+    from cryolatent.cli.progress import bar
+    from cryolatent.simulate.stack import simulate as run_simulation
+
+    with bar() as stage:
+        truth = run_simulation(options, output, stage("simulating", options.particles))
+    states = ", ".join(truth.state_names)
+    print(f"{len(truth.ids)} particles, states: {states}")
+    print(f"signal-to-noise ratio {truth.snr:g}, diameter / box {truth.diameter_to_box:.2f}")
+    print(f"wrote {output / 'particles.star'}, {output / 'particles.mrcs'}, {output / 'truth'}")
+
+
+@app.command
+def train(
+    particles: Path | None = None,
+    *,
+    output: Output,
+    config: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    options: Annotated[TrainConfig, Parameter(name="*")] = TRAIN_DEFAULTS,
+) -> None:
+    """Train a posterior and a decoder on a RELION particle stack.
+
+    Poses, CTF and pixel size are read from the STAR file.
+
+    ```
+    cryolatent train particles.star -o run/ --posterior table --z-dim 8
+    cryolatent train -o run/ --resume --epochs 60
+    ```
+
+    Parameters
+    ----------
+    particles
+        RELION 3.0 or 3.1 STAR file with its .mrcs beside it.
+    output
+        New run directory.
+    config
+        TOML file of options, such as a run's config.toml; options given here override it.
+    resume
+        Continue the run in --output; of the other options only --epochs may differ.
+    """
+    from cryolatent.cli.progress import training_watch
+    from cryolatent.cli.training import resume_run
+    from cryolatent.data import open_star
+    from cryolatent.train import prepare
+    from cryolatent.train import train as run_training
+
+    if config is not None:
+        options = TrainConfig.from_toml(config).updated(options)
+    if (particles is None) != resume:
+        raise InputError(
+            "cryolatent train", "both or neither of them", "a STAR file or --resume", "See --help."
+        )
+    with training_watch() as watch:
+        if particles is None:
+            run, stack = resume_run(output, options)
+        else:
+            stack = open_star(particles, **options.data.reading())
+            run = prepare(output, options, stack, watch)
+        run_training(run, stack, watch)
+    print(f"{run.path}: {len(stack)} particles, finished. Next: cryolatent analyze {run.path}")
+
+
+@app.command
+def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: int = 0) -> None:
+    """Map and cluster a run's latents and write volumes at the clusters' medoids.
+
+    ```
+    cryolatent analyze run/ --clusters 5 --truth data/truth
+    ```
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    clusters
+        Number of clusters.
+    truth
+        Truth folder of the simulation that the particles come from.
+    seed
+        Fixes UMAP and k-means.
+    """
+    from cryolatent.analysis import analyze as run_analysis
+    from cryolatent.cli.progress import console
+    from cryolatent.cli.tables import print_comparison
+    from cryolatent.runs.run import Run
+
+    if clusters < 1:
+        raise InputError("--clusters", str(clusters), "at least 1", "Ask for more.")
+    opened = Run.open(run)
+    with console.status("analysing") as status:
+        summary = run_analysis(
+            opened, clusters=clusters, truth=truth, seed=seed, tell=status.update
+        )
+    print_comparison([opened], [summary])
+    print(f"wrote {run / 'analysis'}. Next: cryolatent report {run}")
+
+
+@app.command
+def report(
+    *runs: Path, output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
+) -> None:
+    """Write one self-contained HTML page on a run, or on several side by side.
+
+    ```
+    cryolatent report encoder/ table/ -o report.html
+    ```
+
+    Parameters
+    ----------
+    runs
+        Analysed runs.
+    output
+        The page; by default report.html in the first run.
+    """
+    from cryolatent.report import render
+    from cryolatent.runs.run import Run
+
+    if not runs:
+        raise InputError(
+            "cryolatent report", "no run", "one or more run directories", "See --help."
+        )
+    page = render([Run.open(run) for run in runs], output or runs[0] / "report.html")
+    print(f"wrote {page}")

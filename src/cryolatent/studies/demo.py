@@ -1,0 +1,168 @@
+"""The demo: one simulated data set, one decoder, two posteriors, one report."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from cryolatent.analysis import Summary, analyze, read_summary
+from cryolatent.data import open_star
+from cryolatent.errors import CryolatentError, InputError
+from cryolatent.report import render
+from cryolatent.runs.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from cryolatent.runs.run import Run
+from cryolatent.simulate.config import SimulateConfig
+from cryolatent.simulate.stack import simulate
+from cryolatent.train import Watch, prepare, processor_threads, train
+
+POSTERIORS = ("encoder", "table")
+SIMULATION = SimulateConfig(
+    particles=3000,
+    box=32,
+    pixel_size=9.0,
+    snr=0.5,
+    noise_colour=2.0,
+    angle_error=1.0,
+    shift_error=0.2,
+    contrast_spread=0.05,
+    junk=0.02,
+)
+CLUSTERS = 5
+"""Four states and one cluster for the junk."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made.
+
+    Args:
+        report: The page.
+        runs: The two runs.
+        summaries: Their findings.
+    """
+
+    report: Path
+    runs: tuple[Run, ...]
+    summaries: tuple[Summary, ...]
+
+
+def configuration(posterior: str, simulation: SimulateConfig = SIMULATION) -> TrainConfig:
+    """The demo's options of one training: one thread, since two trainings run side by side.
+
+    Args:
+        posterior: ``encoder`` or ``table``.
+        simulation: The data that it is trained on.
+
+    Returns:
+        Resolved options.
+    """
+    return TrainConfig(
+        data=DataConfig(shells=min(10, simulation.box // 2 - 1)),
+        model=ModelConfig.model_validate(
+            {"posterior": posterior, "z_dim": 4, "decoder_width": 128}
+        ),
+        optimisation=OptimisationConfig(epochs=26, learning_rate=2e-3, threads=1),
+    ).resolved()
+
+
+def demo(
+    output: Path,
+    *,
+    simulation: SimulateConfig = SIMULATION,
+    configure: Callable[[str, SimulateConfig], TrainConfig] = configuration,
+    tell: Callable[[str], None] = lambda line: None,
+) -> DemoResult:
+    """Simulate, train twice, analyse twice, report; what is finished already is kept.
+
+    Args:
+        output: Folder for everything.
+        simulation: The data set.
+        configure: Options of the training of each posterior.
+        tell: Called with a line at each stage and epoch.
+
+    Returns:
+        The report's path and the findings.
+
+    Raises:
+        InputError: If the folder holds runs with other options.
+    """
+    data = output / "data"
+    if not (data / "truth" / "truth.npz").exists():
+        tell(f"simulating {simulation.particles} particles, box {simulation.box}")
+        (data / "particles.star").unlink(missing_ok=True)
+        simulate(simulation, data)
+    runs = tuple(
+        _open_or_create(output / posterior, configure(posterior, simulation), data)
+        for posterior in POSTERIORS
+    )
+    _work_side_by_side([run for run in runs if not _analysed(run)], data / "truth", tell)
+    runs = tuple(Run.open(run.path) for run in runs)
+    summaries = tuple(read_summary(run) for run in runs)
+    report = render(runs, output / "report.html")
+    return DemoResult(report, runs, summaries)
+
+
+def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
+    if not (path / "manifest.json").exists():
+        stack = open_star(data / "particles.star", **config.data.reading())
+        return prepare(path, config, stack, Watch())
+    run = Run.open(path)
+    if run.config != config:
+        raise InputError(
+            path, "a run with other options", "the demo's own", "Choose another -o or remove it."
+        )
+    return run
+
+
+def _analysed(run: Run) -> bool:
+    return (run.path / "analysis" / "summary.json").exists()
+
+
+def _work_side_by_side(runs: list[Run], truth: Path, tell: Callable[[str], None]) -> None:
+    """Train and analyse each run in a process of its own, and tell its epochs as they come."""
+    if not runs:
+        return
+    tell(f"training {' and '.join(run.name for run in runs)} side by side, one thread each")
+    with ProcessPoolExecutor(len(runs), mp_context=get_context("spawn")) as pool:
+        pending = {run.name: pool.submit(_work, run.path, truth) for run in runs}
+        told = {run.name: len(run.entries()) for run in runs}
+        while pending:
+            time.sleep(0.5)
+            for run in runs:
+                for entry in run.entries()[told[run.name] :]:
+                    tell(_line(run, entry))
+                    told[run.name] += 1
+            pending = {name: job for name, job in pending.items() if not _finished(job)}
+
+
+def _finished(job: "Future[str]") -> bool:
+    if not job.done():
+        return False
+    error = job.result()
+    if error:
+        raise CryolatentError(error)
+    return True
+
+
+def _work(path: Path, truth: Path) -> str:
+    """Train and analyse a run; errors return as text, because they must pass between processes."""
+    run = Run.open(path)
+    try:
+        if run.manifest.status != "finished":
+            train(run, run.open_stack())
+        with processor_threads(run.config.optimisation.threads):
+            analyze(run, clusters=CLUSTERS, truth=truth)
+    except CryolatentError as error:
+        return str(error)
+    return ""
+
+
+def _line(run: Run, entry: dict) -> str:
+    loss = entry["reconstruction"] + entry["kl"]
+    epochs = run.config.optimisation.epochs
+    return (
+        f"{run.name:>8}  epoch {entry['epoch'] + 1:>2}/{epochs}  "
+        f"-ELBO {loss:8.2f}  KL {entry['kl']:6.2f}  {entry['seconds']:5.0f} s"
+    )

@@ -1,0 +1,73 @@
+"""Small stacks and models that tests build on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from cryolatent.data import Batch, Evidence, ParticleStack, StackStatistics, open_star, scan
+from cryolatent.physics import CTF, FourierDisc, Poses
+from cryolatent.runs.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from cryolatent.simulate.config import SimulateConfig
+from cryolatent.simulate.stack import simulate
+
+DISC = FourierDisc(16, 5)
+FLAT = StackStatistics(*(torch.ones(DISC.radius + 1) for _ in range(3)))
+
+
+def random_rotations(count: int) -> torch.Tensor:
+    rotations, _ = torch.linalg.qr(torch.randn(count, 3, 3))
+    return rotations * torch.linalg.det(rotations).sign()[:, None, None]
+
+
+def random_ctf(count: int, pixel_size_angstrom: float = 4.0) -> CTF:
+    defocus = 10_000 + 10_000 * torch.rand(count)
+    constants = (300.0, 2.7, 0.1, 0.0, pixel_size_angstrom)
+    return CTF(
+        defocus,
+        defocus - 200,
+        90 * torch.rand(count),
+        *(torch.full((count,), c) for c in constants),
+    )
+
+
+def random_batch(particles: int = 4, per_particle: int = 1, disc: FourierDisc = DISC) -> Batch:
+    count = particles * per_particle
+    images = torch.randn(count, disc.size, dtype=torch.complex64)
+    poses = Poses(random_rotations(count), 4 * torch.randn(count, 2))
+    ctf = random_ctf(count)
+    owner = torch.arange(particles).repeat_interleave(per_particle)
+    index = torch.randperm(particles)
+    return Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
+
+
+def with_evidence(batch: Batch, images: torch.Tensor) -> Batch:
+    return replace(batch, evidence=replace(batch.evidence, images=images))
+
+
+def small_stack(folder: Path, **options: object) -> ParticleStack:
+    defaults = {"particles": 40, "box": 16, "pixel_size": 18.0, "snr": 1.0}
+    simulate(SimulateConfig.model_validate(defaults | options), folder)
+    return open_star(folder / "particles.star")
+
+
+def small_config(posterior: str, **optimisation: object) -> TrainConfig:
+    options = {"epochs": 2, "threads": 1, "learning_rate": 2e-3} | optimisation
+    return TrainConfig(
+        data=DataConfig(),
+        model=ModelConfig.model_validate(
+            {
+                "posterior": posterior,
+                "z_dim": 2,
+                "encoder_width": 16,
+                "encoder_layers": 1,
+                "decoder_width": 16,
+                "decoder_layers": 1,
+            }
+        ),
+        optimisation=OptimisationConfig.model_validate(options),
+    ).resolved()
+
+
+def spectra(stack: ParticleStack) -> StackStatistics:
+    return scan(stack, 0.45 * stack.disc.box)

@@ -1,0 +1,173 @@
+"""The command line: exit codes, one-line errors, nothing written on bad input, quick help."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import small_stack
+from cryolatent.cli.main import run
+from cryolatent.runs.run import Run
+
+SMALL = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1", "--encoder-width", "8"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "data"
+    small_stack(folder)
+    return folder
+
+
+def test_from_star_to_report(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    star, out = str(data / "particles.star"), str(tmp_path / "run")
+    train = ["train", star, "-o", out, "--posterior", "table", "--z-dim", "8"]
+    assert run([*train, *SMALL]) == 0
+    assert run(["analyze", out, "--truth", str(data / "truth"), "--clusters", "3"]) == 0
+    assert run(["report", out]) == 0
+    assert Run.open(out).manifest.status == "finished"
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "oracle" in printed
+    assert str(tmp_path / "run" / "report.html") in printed
+
+
+def test_config_file_gives_options_and_flags_override(data: Path, tmp_path: Path) -> None:
+    star = str(data / "particles.star")
+    assert run(["train", star, "-o", str(tmp_path / "a"), "--z-dim", "3", *SMALL]) == 0
+    config = str(tmp_path / "a" / "config.toml")
+    again = ["train", star, "-o", str(tmp_path / "b"), "--config", config, "--seed", "5"]
+    assert run(again) == 0
+    made = Run.open(tmp_path / "b").config
+    assert (made.model.z_dim, made.optimisation.seed) == (3, 5)
+
+
+def test_resume_refuses_other_options(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = str(tmp_path / "run")
+    assert run(["train", str(data / "particles.star"), "-o", out, *SMALL]) == 0
+    assert run(["train", "-o", out, "--resume", "--z-dim", "3"]) == 2
+    assert "none but --epochs" in capsys.readouterr().err
+    assert run(["train", "-o", out, "--resume", "--epochs", "2"]) == 0
+    assert len(Run.open(out).entries()) == 2
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["trian"],
+        ["train"],
+        ["train", "x.star", "-o", "out", "--epoch", "3"],
+        ["train", "x.star", "-o", "out", "--epochs", "0"],
+        ["train", "x.star", "-o", "out", "--epochs", "many"],
+        ["train", "x.star", "-o", "out", "--posterior", "oracle"],
+        ["train", "missing.star", "-o", "out"],
+        ["train", "-o", "out"],
+        ["train", "-o", "out", "--resume"],
+        ["train", "missing.star", "-o", "out", "--config", "missing.toml"],
+        ["simulate", "-o", "out", "--box", "31"],
+        ["simulate", "-o", "out", "--model", "missing.pdb"],
+        ["analyze", "missing"],
+        ["report"],
+        ["report", "missing"],
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(
+    tokens: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(tokens) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cryolatent: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def _nan_pixel(folder: Path) -> None:
+    images = np.memmap(folder / "particles.mrcs", np.float32, "r+", 1024, (40, 16, 16))
+    images[9, 0, 0] = np.nan
+    images.flush()
+
+
+def _truncated(folder: Path) -> None:
+    path = folder / "particles.mrcs"
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def _beyond(folder: Path) -> None:
+    path = folder / "particles.star"
+    path.write_text(path.read_text().replace("000040@", "000041@"))
+
+
+def _missing_stack(folder: Path) -> None:
+    (folder / "particles.mrcs").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "place"),
+    [
+        (_nan_pixel, "image 10"),
+        (_truncated, "particles.mrcs"),
+        (_beyond, "particle row 40"),
+        (_missing_stack, "particle row 1"),
+    ],
+)
+def test_broken_particles_write_nothing(
+    spoil, place: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    small_stack(tmp_path / "data")
+    spoil(tmp_path / "data")
+    out = tmp_path / "run"
+    assert run(["train", str(tmp_path / "data" / "particles.star"), "-o", str(out), *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert place in error
+    assert "expected" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    script = (
+        "import sys; from cryolatent.cli.main import run; code = run(['train', '--help']);"
+        "heavy = {'torch', 'numpy', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules);"
+        "sys.exit(f'{heavy}' if heavy else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--posterior" in done.stdout
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_leaves_a_run_that_resumes(
+    data: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "run"
+    tokens = ["train", str(data / "particles.star"), "-o", str(out), *SMALL[2:], "--epochs", "9999"]
+    script = f"import sys; from cryolatent.cli import main; main({tokens!r})"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE
+    )
+    while process.poll() is None and not (out / "log.jsonl").exists():
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(sent)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    assert b"--resume" in error
+    stopped = Run.open(out)
+    assert stopped.manifest.status == "interrupted"
+    epochs = str(len(stopped.entries()) + 1)
+    assert run(["train", "-o", str(out), "--resume", "--epochs", epochs]) == 0

@@ -1,0 +1,107 @@
+"""What every posterior and every decoder must do, whatever it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from builders import DISC, FLAT, random_batch
+from cryolatent.models import (
+    Decoder,
+    Encoder,
+    FourierGaussian,
+    GenerativeModel,
+    LookupTable,
+    MlpDecoder,
+    NegativeElbo,
+    Posterior,
+)
+
+Z_DIM, PARTICLES = 3, 4
+POSTERIORS: dict[str, Callable[[], Posterior]] = {
+    "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "table": lambda: LookupTable(PARTICLES, Z_DIM),
+    "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
+}
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "mlp": lambda: MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+}
+
+
+def model_with(decoder: Decoder) -> GenerativeModel:
+    return GenerativeModel(decoder, FourierGaussian(DISC, FLAT.background, FLAT.power))
+
+
+@pytest.fixture(params=POSTERIORS)
+def posterior(request: pytest.FixtureRequest) -> Posterior:
+    return POSTERIORS[request.param]()
+
+
+@pytest.fixture(params=DECODERS)
+def decoder(request: pytest.FixtureRequest) -> Decoder:
+    return DECODERS[request.param]()
+
+
+@pytest.mark.parametrize("per_particle", [1, 3])
+def test_posterior_has_one_row_per_particle(posterior: Posterior, per_particle: int) -> None:
+    q = posterior(random_batch(PARTICLES, per_particle), model_with(DECODERS["mlp"]()))
+    assert q.mean.shape == q.rsample().shape == (PARTICLES, Z_DIM)
+    assert q.kl().shape == (PARTICLES,)
+    assert (q.kl() >= 0).all()
+
+
+def test_gradient_reaches_every_parameter(posterior: Posterior, decoder: Decoder) -> None:
+    model = model_with(decoder)
+    NegativeElbo()(random_batch(PARTICLES), posterior, model).total.sum().backward()
+    for name, parameter in [*posterior.named_parameters(), *decoder.named_parameters()]:
+        assert parameter.grad is not None, name
+        assert parameter.grad.to_dense().abs().sum() > 0, name
+
+
+def test_saved_and_loaded_posterior_is_the_same(posterior: Posterior, tmp_path: Path) -> None:
+    batch, model = random_batch(PARTICLES), model_with(DECODERS["mlp"]())
+    before = posterior(batch, model).mean
+    save_file(posterior.state_dict(), tmp_path / "p.safetensors")
+    with torch.no_grad():
+        for parameter in posterior.parameters():
+            parameter.add_(1.0)
+    posterior.load_state_dict(load_file(tmp_path / "p.safetensors"))
+    assert torch.equal(posterior(batch, model).mean, before)
+
+
+def test_samples_repeat_with_their_generator(posterior: Posterior) -> None:
+    q = posterior(random_batch(PARTICLES), model_with(DECODERS["mlp"]()))
+    first, again, other = (q.rsample(torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_distribution_survives_its_columns(posterior: Posterior) -> None:
+    q = posterior(random_batch(PARTICLES), model_with(DECODERS["mlp"]()))
+    again = type(q).from_columns(q.to_columns())
+    assert torch.equal(again.mean, q.mean)
+    assert torch.equal(again.kl(), q.kl())
+
+
+def test_decoder_renders_slices_and_volumes(decoder: Decoder) -> None:
+    batch, z = random_batch(PARTICLES), torch.randn(PARTICLES, Z_DIM)
+    assert decoder.slices(z, batch.poses).shape == (PARTICLES, DISC.size)
+    assert decoder.volume(z).shape == (PARTICLES, 16, 16, 16)
+
+
+def test_saved_and_loaded_decoder_is_the_same(decoder: Decoder, tmp_path: Path) -> None:
+    z = torch.randn(1, Z_DIM)
+    before = decoder.volume(z)
+    save_file(decoder.state_dict(), tmp_path / "d.safetensors")
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.add_(1.0)
+    decoder.load_state_dict(load_file(tmp_path / "d.safetensors"))
+    assert torch.equal(decoder.volume(z), before)
+
+
+def test_decoder_without_poses_says_so(decoder: Decoder) -> None:
+    with pytest.raises(ValueError, match="poses"):
+        decoder.slices(torch.zeros(1, Z_DIM), None)

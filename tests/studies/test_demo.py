@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from builders import small_config
+from cryolatent.errors import InputError
+from cryolatent.runs.config import TrainConfig
+from cryolatent.simulate.config import SimulateConfig
+from cryolatent.studies.demo import SIMULATION, configuration, demo
+
+TINY = SimulateConfig(particles=30, box=16, pixel_size=18.0, snr=1.0, junk=0.1)
+
+
+def tiny(posterior: str, simulation: SimulateConfig) -> TrainConfig:
+    return small_config(posterior, epochs=1)
+
+
+def longer(posterior: str, simulation: SimulateConfig) -> TrainConfig:
+    return small_config(posterior, epochs=2)
+
+
+def test_demo_makes_a_report_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    told: list[str] = []
+    result = demo(tmp_path, simulation=TINY, configure=tiny, tell=told.append)
+    assert result.report.exists()
+    assert [summary.posterior for summary in result.summaries] == ["encoder", "table"]
+    assert any("epoch" in line for line in told)
+    latents = (tmp_path / "table" / "latents" / "final.parquet").stat().st_mtime_ns
+    again = demo(tmp_path, simulation=TINY, configure=tiny)
+    assert again.summaries == result.summaries
+    assert (tmp_path / "table" / "latents" / "final.parquet").stat().st_mtime_ns == latents
+    with pytest.raises(InputError, match="other options"):
+        demo(tmp_path, simulation=TINY, configure=longer)
+
+
+def test_demo_trains_the_same_decoder_and_differs_in_the_posterior_alone() -> None:
+    encoder, table = (configuration(p, SIMULATION).model_dump() for p in ("encoder", "table"))
+    assert encoder["model"].pop("posterior") != table["model"].pop("posterior")
+    assert encoder == table

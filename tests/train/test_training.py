@@ -1,0 +1,184 @@
+"""Trainings repeat, resume and stop as promised."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from builders import small_config, small_stack
+from cryolatent.data import ParticleStack
+from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.runs.run import Run
+from cryolatent.train import Watch, infer, prepare, train
+from cryolatent.train.randomness import epoch_order
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
+    return small_stack(tmp_path_factory.mktemp("stack") / "data")
+
+
+def finished(path: Path, stack: ParticleStack, posterior: str, **options: object) -> Run:
+    run = prepare(path, small_config(posterior, **options), stack, Watch())
+    train(run, stack)
+    return Run.open(path)
+
+
+def everything(run: Run) -> dict[str, torch.Tensor]:
+    newest = sorted((run.path / "checkpoints").glob("*.safetensors"))[-1]
+    return load_file(newest) | run.latents().distribution.to_columns()
+
+
+def without_times(run: Run) -> list[dict]:
+    return [{k: v for k, v in e.items() if "seconds" not in k} for e in run.entries()]
+
+
+def assert_same(first: Run, second: Run) -> None:
+    a, b = everything(first), everything(second)
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        assert torch.equal(tensor, b[name]), name
+    assert without_times(first) == without_times(second)
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize(
+    ("posterior", "optimiser"),
+    [
+        ("encoder", "row-adam"),
+        ("table", "row-adam"),
+        ("table", "sparse-adam"),
+        ("table", "sgd"),
+        ("table", "adam"),
+    ],
+)
+def test_killed_training_resumes_bit_for_bit(
+    stack: ParticleStack, tmp_path: Path, posterior: str, optimiser: str
+) -> None:
+    options = {"table_optimiser": optimiser, "table_learning_rate": 0.01}
+    whole = finished(tmp_path / "whole", stack, posterior, **options)
+    # a checkpoint after every step, and a kill at several: in an epoch, at its end, in the last
+    config = small_config(posterior, checkpoint_minutes=1e-9, **options)
+    run = prepare(tmp_path / "killed", config, stack, Watch())
+    for step in (1, 3, 5, 8):
+        with pytest.raises(KilledError):
+            train(run, stack, Watch(advance=_kill_after(step), stage=lambda name, total: None))
+        assert Run.open(run.path).manifest.status == "interrupted"
+    train(run, stack)
+    assert_same(whole, Run.open(run.path))
+
+
+def _kill_after(step: int):
+    def advance(done: int) -> None:
+        if done >= 8 * step:
+            raise KilledError
+
+    return advance
+
+
+def test_kill_before_the_first_checkpoint_of_an_epoch_loses_nothing_written(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    whole = finished(tmp_path / "whole", stack, "table")
+    run = prepare(tmp_path / "killed", small_config("table"), stack, Watch())
+    with pytest.raises(KilledError):
+        train(run, stack, Watch(advance=_kill_after(7)))
+    train(run, stack)
+    assert_same(whole, Run.open(run.path))
+
+
+@pytest.mark.parametrize("posterior", ["encoder", "table"])
+def test_same_seed_same_run_other_seed_other_run(
+    stack: ParticleStack, tmp_path: Path, posterior: str
+) -> None:
+    first, again, other = (
+        finished(tmp_path / name, stack, posterior, seed=seed)
+        for name, seed in (("a", 4), ("b", 4), ("c", 5))
+    )
+    assert_same(first, again)
+    assert first.entries()[-1]["reconstruction"] != other.entries()[-1]["reconstruction"]
+
+
+def test_runs_with_different_posteriors_begin_with_the_same_decoder(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    starts = [
+        prepare(tmp_path / p, small_config(p), stack, Watch()).checkpoint().tensors
+        for p in ("encoder", "table")
+    ]
+    names = [name for name in starts[0] if name.startswith("model.decoder")]
+    assert names
+    for name in names:
+        assert torch.equal(starts[0][name], starts[1][name])
+
+
+def test_training_lowers_the_loss_and_fits_the_noise(stack: ParticleStack, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", stack, "encoder", epochs=6, beta_warmup=0)
+    losses = [entry["reconstruction"] + entry["kl"] for entry in run.entries()]
+    assert losses[-1] < losses[0] - 5
+    assert run.entries()[0]["noise_spectrum"] != run.entries()[-1]["noise_spectrum"]
+
+
+def test_longer_training_continues_a_finished_run(stack: ParticleStack, tmp_path: Path) -> None:
+    options = {"beta_warmup": 0, "table_learning_rate": 0.1}
+    long = finished(tmp_path / "long", stack, "table", epochs=3, **options)
+    short = finished(tmp_path / "short", stack, "table", epochs=2, **options)
+    train(short.set_config(long.config), stack)
+    assert_same(long, Run.open(short.path))
+
+
+def test_zero_learning_rate_freezes_the_table(stack: ParticleStack, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", stack, "table", table_learning_rate=0.0)
+    assert (run.latents().distribution.mean == 0).all()
+
+
+def test_loss_that_is_not_finite_names_the_particle(stack: ParticleStack, tmp_path: Path) -> None:
+    run = prepare(tmp_path / "run", small_config("table"), stack, Watch())
+    checkpoint = run.checkpoint()
+    checkpoint.tensors["posterior.loc"][7] = float("nan")
+    run.save_checkpoint(0, checkpoint)
+    with pytest.raises(NonFiniteError, match=r"000008@particles\.mrcs"):
+        train(run, stack)
+    assert Run.open(run.path).manifest.status == "failed"
+
+
+def test_bad_data_write_nothing(stack: ParticleStack, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    bad = small_stack(folder)
+    images = np.memmap(folder / "particles.mrcs", np.float32, "r+", 1024, (40, 16, 16))
+    images[5, 3, 3] = np.nan
+    images.flush()
+    with pytest.raises(InputError, match=r"particles.mrcs, image 6.*particle row 6"):
+        prepare(tmp_path / "run", small_config("table"), bad, Watch())
+    assert not (tmp_path / "run").exists()
+
+
+def test_taken_folder_is_left_alone(stack: ParticleStack, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", stack, "table", epochs=1)
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match=r"another run.*--resume"):
+        prepare(run.path, small_config("encoder"), stack, Watch())
+    assert before == {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+
+
+def test_epochs_visit_every_particle_once_in_their_own_order() -> None:
+    first, second = epoch_order(100, 3, 0), epoch_order(100, 3, 1)
+    assert sorted(first.tolist()) == list(range(100))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, epoch_order(100, 3, 0))
+
+
+def test_latents_hold_the_evidence_of_each_particle(stack: ParticleStack, tmp_path: Path) -> None:
+    from cryolatent.runs.system import restore
+
+    run = finished(tmp_path / "run", stack, "encoder", epochs=1)
+    latents = run.latents()
+    assert latents.ids.tolist() == stack.ids.tolist()
+    again = infer(restore(run), stack, seed=0)
+    assert torch.equal(again.elbo, latents.elbo)
+    torch.testing.assert_close(latents.kl, latents.distribution.kl())
