@@ -98,6 +98,8 @@ def analyze(
         kl=mean_estimate(latents.kl.numpy()),
         pca_explained=tuple(explained.tolist()),
         clusters=tuple(found),
+        clusters_asked=clusters,
+        seed=seed,
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
     )
     write_summary(run, summary)
@@ -142,9 +144,13 @@ def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matc
     names = matched.truth.state_names
     counts = np.bincount(states[states != JUNK], minlength=len(names))
     state = int(counts.argmax())
+    if counts[state] <= (states == JUNK).sum():
+        return cluster
     volume = torch.from_numpy(read_volume(run.path / cluster.volume)[0])
     fsc = fourier_shell_correlation(volume, matched.truth.volumes[state])
-    resolution = resolution_angstrom(fsc, run.manifest.pixel_size_angstrom)
+    manifest = run.manifest
+    last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
+    resolution = max(resolution_angstrom(fsc, manifest.pixel_size_angstrom), last)
     return cluster.model_copy(
         update={
             "nearest_state": names[state],

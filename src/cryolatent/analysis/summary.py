@@ -44,7 +44,7 @@ class Cluster(Record):
     """File of the volume, relative to the run directory."""
 
     nearest_state: str | None = None
-    """True state whose particles prevail, where the truth is known."""
+    """True state whose particles prevail, where the truth is known; None where junk prevails."""
 
     purity: float | None = None
     """Share of the cluster's particles in that state."""
@@ -113,6 +113,12 @@ class Summary(Record):
 
     clusters: tuple[Cluster, ...]
     """Clusters, largest first."""
+
+    clusters_asked: int
+    """Number of clusters asked for; fewer are found if there are fewer distinct latents."""
+
+    seed: int
+    """Seed of UMAP, k-means and the choice of particles."""
 
     truth: TruthComparison | None = None
     """Comparison with the truth, where it was given."""

@@ -86,17 +86,42 @@ def pixel_sizes_angstrom(table: StarTable) -> np.ndarray:
         InputError: If the file has neither.
     """
     if "rlnImagePixelSize" in table:
-        return table.numbers("rlnImagePixelSize")
+        return _positive(table, "rlnImagePixelSize")
     if "rlnPixelSize" in table:
-        return table.numbers("rlnPixelSize")
+        return _positive(table, "rlnPixelSize")
     if "rlnDetectorPixelSize" in table and "rlnMagnification" in table:
-        return 1e4 * table.numbers("rlnDetectorPixelSize") / table.numbers("rlnMagnification")
+        detector = _positive(table, "rlnDetectorPixelSize")
+        return 1e4 * detector / _positive(table, "rlnMagnification")
     raise InputError(
         table.path,
         "no pixel size",
         "rlnImagePixelSize, or rlnDetectorPixelSize and rlnMagnification",
         "Add the column to the particles or to data_optics.",
     )
+
+
+def _positive(table: StarTable, column: str) -> np.ndarray:
+    values = table.numbers(column)
+    _require(table, column, values > 0, "a positive number")
+    return values
+
+
+def _share(table: StarTable, column: str) -> np.ndarray:
+    values = table.numbers(column)
+    _require(table, column, (values >= 0) & (values <= 1), "a number from 0 to 1")
+    return values
+
+
+def _require(table: StarTable, column: str, good: np.ndarray, expected: str) -> None:
+    bad = np.flatnonzero(~good)
+    if len(bad):
+        raise InputError(
+            table.path,
+            f"{column} = {table.strings(column).iloc[bad[0]]}",
+            expected,
+            "Correct the column.",
+            row=f"particle row {bad[0] + 1}",
+        )
 
 
 def unique_ids(names: list[str]) -> np.ndarray:
@@ -238,9 +263,9 @@ def _ctf(table: StarTable, pixel_size: np.ndarray) -> CTF:
         table.numbers("rlnDefocusU"),
         table.numbers("rlnDefocusV"),
         table.numbers("rlnDefocusAngle", 0.0),
-        table.numbers("rlnVoltage"),
+        _positive(table, "rlnVoltage"),
         table.numbers("rlnSphericalAberration"),
-        table.numbers("rlnAmplitudeContrast"),
+        _share(table, "rlnAmplitudeContrast"),
         table.numbers("rlnPhaseShift", 0.0),
         pixel_size,
     ]

@@ -1,5 +1,6 @@
 """Particles and their observations, lazily."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -169,7 +170,9 @@ class ParticleStack:
         """
         half = self.half_set
         if not np.isin(half, (1, 2)).all():
-            order = np.random.default_rng(seed).permutation(len(self))
-            half = np.where(order < len(self) / 2, 1, 2)
+            originals = [re.sub(r"#\d+$", "", name) for name in self.ids.tolist()]
+            names, original = np.unique(originals, return_inverse=True)
+            order = np.random.default_rng(seed).permutation(len(names))
+            half = np.where(order < len(names) / 2, 1, 2)[original]
         first, second = (torch.from_numpy(np.flatnonzero(half == side)) for side in (1, 2))
         return first, second

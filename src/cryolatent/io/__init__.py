@@ -1,11 +1,13 @@
 """Files to arrays and back: MRC and STAR."""
 
+from cryolatent.io.arrays import read_arrays
 from cryolatent.io.mrc import new_stack, read_images, read_volume, stack_shape, write_volume
 from cryolatent.io.star import StarTable, read_star, split_image_name, write_star
 
 __all__ = [
     "StarTable",
     "new_stack",
+    "read_arrays",
     "read_images",
     "read_star",
     "read_volume",

@@ -1,5 +1,6 @@
 """MRC files: image stacks read row by row from a memory map, volumes written with a pixel size."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from mrcfile.mrcmemmap import MrcMemmap
 
 from cryolatent.errors import InputError
 
+LABEL = "Written by cryolatent"  # mrcfile's own label holds the time; equal inputs, equal bytes
+
 
 class _Mapped(NamedTuple):
     mrc: MrcMemmap
@@ -22,7 +25,7 @@ class _Mapped(NamedTuple):
 def _mapped(path: str | Path) -> _Mapped:
     try:
         stat = Path(path).stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             path, "no such file", "an MRC stack", "Check the name, or give its folder (--datadir)."
         ) from None
@@ -39,12 +42,23 @@ def _mapped_version(path: str, modified_ns: int, size: int) -> _Mapped:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            with Path(path).open("rb") as stream:
+                extended = int.from_bytes(stream.read(96)[92:96], sys.byteorder)
+            if min(extended, _swapped(extended)) > size:
+                raise ValueError("the extended header is longer than the file")
             mrc = mrcfile.mmap(path, mode="r", permissive=True)
     except (ValueError, OSError) as error:
         raise _unreadable(path, str(error)) from None
     if mrc.data is None:
         raise _unreadable(path, "; ".join(str(warning.message) for warning in caught))
+    if mrc.data.ndim not in (2, 3) or np.iscomplexobj(mrc.data):
+        raise _unreadable(path, f"{mrc.data.ndim} dimensions of {mrc.data.dtype}")
     return _Mapped(mrc, mrc.data)
+
+
+def _swapped(number: int) -> int:
+    """The number with its four bytes reversed, as a file of the other byte order holds it."""
+    return int.from_bytes(number.to_bytes(4, "little"), "big")
 
 
 def _unreadable(path: str, reason: str) -> InputError:
@@ -119,6 +133,7 @@ def write_volume(path: str | Path, volume: np.ndarray, pixel_size_angstrom: floa
         pixel_size_angstrom: Pixel size, in Å.
     """
     with mrcfile.new(path, overwrite=True) as mrc:
+        mrc.header["label"][0] = LABEL  # pyright: ignore
         mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
         mrc.voxel_size = pixel_size_angstrom
 
@@ -138,6 +153,7 @@ def new_stack(
         A writable float32 array of that shape.
     """
     with mrcfile.new_mmap(path, shape=shape, mrc_mode=2, overwrite=True) as mrc:
+        mrc.header["label"][0] = LABEL  # pyright: ignore
         yield cast(np.ndarray, mrc.data)
         mrc.set_image_stack()
         mrc.voxel_size = pixel_size_angstrom

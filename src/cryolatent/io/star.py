@@ -79,6 +79,21 @@ class StarTable:
         """
         if column in self.particles or self.optics is None:
             return pd.Series(self.particles[column])
+        for name, table in (("data_optics", self.optics), ("particles", self.particles)):
+            if "rlnOpticsGroup" not in table:
+                raise InputError(
+                    self.path,
+                    f"no column rlnOpticsGroup in the table of {name}",
+                    "rlnOpticsGroup in data_optics and in the particles",
+                    "Export the particles again.",
+                )
+        if self.optics["rlnOpticsGroup"].duplicated().any():
+            raise InputError(
+                self.path,
+                "an optics group twice in data_optics",
+                "each group once",
+                "Remove or renumber one of them.",
+            )
         values = dict(zip(self.optics["rlnOpticsGroup"], self.optics[column], strict=True))
         wanted = self.particles["rlnOpticsGroup"].tolist()
         for row, group in enumerate(wanted):
@@ -146,7 +161,9 @@ def write_star(path: str | Path, particles: pd.DataFrame, optics: pd.DataFrame |
         optics: One row per optics group; None writes a RELION 3.0 file.
     """
     blocks: dict[str, Any] = {} if optics is None else {"optics": optics}
-    starfile.write(blocks | {"particles": particles}, Path(path), overwrite=True)
+    # starfile's first line holds the time; equal tables must give equal bytes.
+    _, tables = starfile.to_string(blocks | {"particles": particles}).split("\n", 1)
+    Path(path).write_text("# Written by cryolatent\n" + tables)
 
 
 def split_image_name(name: str) -> tuple[int, str]:

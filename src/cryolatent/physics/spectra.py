@@ -106,7 +106,7 @@ def resolution_angstrom(
         above.
     """
     box = 2 * fsc.shape[-1]
-    below = torch.nonzero(fsc[1:] < threshold)
+    below = torch.nonzero(~(fsc[1:] >= threshold))
     if len(below) == 0:
         return box * pixel_size_angstrom / (fsc.shape[-1] - 1)
     shell = int(below[0]) + 1

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from cryolatent.errors import InputError
+from cryolatent.io import read_arrays
 
 BUILT_IN = "6zu5"
 
@@ -98,9 +99,9 @@ def _blocks(path: Path, states: Path | None) -> Molecule:
         raise InputError(
             path, "blocks without states", "a JSON file {state: [blocks]}", "Give --states."
         )
-    with np.load(path) as data:
-        positions, electrons = data["xyz"].astype(float), data["w"].astype(float)
-        block, names = data["block"], data["names"].tolist()
+    data = read_arrays(path, ("xyz", "w", "block", "names"))
+    positions, electrons = data["xyz"].astype(float), data["w"].astype(float)
+    block, names = data["block"], data["names"].tolist()
     chosen = _read_states(states, names)
     masks = {
         state: np.isin(block, [names.index(name) for name in present])
@@ -120,6 +121,8 @@ def _structure(path: Path, states: Path | None) -> Molecule:
         raise InputError(
             path, f"no structure ({error})", "a PDB or mmCIF file", "Check --model."
         ) from None
+    if not atoms:
+        raise InputError(path, "no atoms", "a PDB or mmCIF file with atoms", "Check --model.")
     positions = np.array([atom.pos.tolist() for _, atom in atoms])
     electrons = np.array([atom.element.atomic_number * atom.occ for _, atom in atoms], dtype=float)
     chains = np.array([chain for chain, _ in atoms])
@@ -139,6 +142,8 @@ def _read_states(path: Path, known: list[str]) -> dict[str, list[str]]:
         raise InputError(
             path, f"no states ({error})", "a JSON object {state: [parts]}", "Check --states."
         ) from None
+    if not items:
+        raise InputError(path, "no states", "a JSON object {state: [parts]}", "Add a state.")
     for state, names in items:
         unknown = sorted(set(names) - set(known))
         if unknown:

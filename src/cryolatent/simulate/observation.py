@@ -6,10 +6,19 @@ import numpy as np
 import torch
 
 from cryolatent.errors import InputError
+from cryolatent.io import read_arrays
 from cryolatent.physics import CTF, Poses, rotation_defect
 from cryolatent.simulate.config import SimulateConfig
 
-KEYS = ("quat_xyzw", "trans_frac", "defocus_u_v_ang", "kv", "cs", "w", "box_apix")
+SHAPES = {
+    "quat_xyzw": (None, 4),
+    "trans_frac": (None, 2),
+    "defocus_u_v_ang": (None, 3),
+    "kv": (),
+    "cs": (),
+    "w": (),
+    "box_apix": (2,),
+}
 
 
 def draw_observations(config: SimulateConfig, rng: np.random.Generator) -> tuple[Poses, CTF]:
@@ -110,13 +119,12 @@ def perturb(poses: Poses, config: SimulateConfig, rng: np.random.Generator) -> P
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path) as data:
-            return {key: data[key] for key in KEYS}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            path,
-            f"no usable metadata ({error})",
-            f"an .npz with {', '.join(KEYS)}",
-            "See the docs.",
-        ) from None
+    data = read_arrays(path, SHAPES)
+    count = len(data["quat_xyzw"])
+    for key, shape in SHAPES.items():
+        expected = tuple(count if side is None else side for side in shape)
+        if data[key].shape != expected:
+            raise InputError(
+                path, f"{key} of shape {data[key].shape}", f"shape {expected}", "Correct the file."
+            )
+    return data

@@ -55,6 +55,8 @@ def simulate(
         raise InputError(
             folder, "particles.star of an earlier simulation", "a new folder", "Choose another -o."
         )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "a file", "a new folder", "Choose another -o.")
     molecule = load_molecule(config.model, config.states)
     rng = np.random.default_rng(config.seed)
     if config.metadata is None:

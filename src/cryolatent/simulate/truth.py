@@ -9,10 +9,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.errors import InputError
-from cryolatent.io import read_volume, write_volume
+from cryolatent.io import read_arrays, read_volume, write_volume
 from cryolatent.physics import Poses
 
 JUNK = -1
+COLUMNS = (
+    "ids",
+    "state",
+    "state_names",
+    "contrast",
+    "rotations",
+    "shifts_angstrom",
+    "noise_spectrum",
+    "scalars",
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Truth:
                 "a particle of this truth",
                 "Give the truth folder of the simulation that wrote the particles.",
             )
-        return np.array([position[name] for name in ids.tolist()])
+        return np.array([position[name] for name in ids.tolist()], dtype=np.int64)
 
     def save(self, folder: Path) -> None:
         """Write ``truth.npz`` and one ``state_*.mrc`` per state.
@@ -102,13 +112,9 @@ class Truth:
             InputError: If the folder holds no truth.
         """
         path = Path(folder) / "truth.npz"
-        try:
-            with np.load(path) as data:
-                columns = {name: data[name] for name in data.files}
-        except (OSError, ValueError) as error:
-            raise InputError(
-                folder, f"no truth ({error})", "truth.npz of a simulation", "Check --truth."
-            ) from None
+        if not path.is_file():
+            raise InputError(folder, "no truth", "truth.npz of a simulation", "Check --truth.")
+        columns = read_arrays(path, COLUMNS)
         names = tuple(columns["state_names"].tolist())
         volumes = [read_volume(path.with_name(f"state_{n}.mrc"))[0] for n in range(len(names))]
         pixel_size, snr, diameter_to_box = columns["scalars"].tolist()

@@ -1,0 +1,190 @@
+"""Line charts: training, noise, Fourier shell correlation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
+
+from cryolatent.report.colours import Shade, prevailing_state
+from cryolatent.report.drawing import (
+    DASHES,
+    INK,
+    MUTED,
+    label_axes,
+    new_figure,
+    resolution_axis,
+    run_line,
+    spread,
+    to_svg,
+)
+from cryolatent.report.findings import Findings
+
+SMALL = (3.3, 2.6)
+LARGE = (3.8, 2.75)
+HALF = 0.5
+LOG_RANGE = 30.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with the text that belongs to it.
+
+    Args:
+        title: What it shows.
+        alt: The same for a reader who does not see it.
+        svg: The drawing.
+    """
+
+    title: str
+    alt: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A curve of the training.
+
+    Args:
+        title: Name.
+        unit: Unit.
+        of: Its value from a log entry.
+    """
+
+    title: str
+    unit: str
+    of: Callable[[dict[str, Any]], float]
+
+
+EVIDENCE_LOSSES = (
+    Loss("−ELBO", "nats per particle", lambda e: e["reconstruction"] + e["kl"]),
+    Loss("Reconstruction", "nats per particle", lambda e: e["reconstruction"]),
+    Loss("KL divergence", "nats per particle", lambda e: e["kl"]),
+)
+REPORT_LOSSES = (
+    Loss("Mean squared error", "share of the data's variance", lambda e: e["reconstruction"]),
+    Loss("KL divergence", "nats per particle", lambda e: e["kl"]),
+)
+
+
+def loss_charts(findings: Sequence[Findings]) -> list[Chart]:
+    """Draw the training by epoch, runs of one objective together.
+
+    Args:
+        findings: All runs of the page.
+
+    Returns:
+        One chart per part of the objective.
+    """
+    charts = []
+    for objective, losses in (("elbo", EVIDENCE_LOSSES), ("report", REPORT_LOSSES)):
+        chosen = [
+            f for f in findings if f.run.config.optimisation.objective == objective and f.epochs
+        ]
+        charts += [_loss_chart(loss, chosen) for loss in losses if chosen]
+    return charts
+
+
+def _loss_chart(loss: Loss, findings: list[Findings]) -> Chart:
+    figure, axes = new_figure(*SMALL)
+    everything, last = [], 1
+    for f in findings:
+        epoch = [entry["epoch"] + 1 for entry in f.epochs]
+        values = [loss.of(entry) for entry in f.epochs]
+        marker = "o" if len(epoch) < 3 else ""
+        axes.plot(epoch, values, **run_line(f.number), marker=marker)
+        everything += values
+        last = max(last, *epoch)
+    warmup = max(f.run.config.optimisation.beta_warmup or 0 for f in findings)
+    if warmup:
+        axes.axvspan(0, min(warmup, last), color=MUTED, alpha=0.1, linewidth=0)
+    axes.set_xlim(min(1, last - 1), last)
+    axes.set_ylim(*spread(np.array(everything, dtype=float)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_axes(axes, "epoch", loss.unit)
+    ends = "; ".join(f"{f.label} ends at {loss.of(f.epochs[-1]):.4g}" for f in findings)
+    alt = f"{loss.title} in {loss.unit} against epoch: {ends}."
+    name = f"loss-{loss.title}-{findings[0].number}"
+    return Chart(loss.title, alt, to_svg(figure, name))
+
+
+def noise_chart(findings: Sequence[Findings]) -> Chart | None:
+    """Draw each run's last noise spectrum against resolution.
+
+    Args:
+        findings: All runs of the page.
+
+    Returns:
+        The chart, or None if no run has logged a spectrum.
+    """
+    curves = [(f, f.epochs[-1].get("noise_spectrum", [])) for f in findings if f.epochs]
+    curves = [(f, curve) for f, curve in curves if len(curve) > 1]
+    if not curves:
+        return None
+    figure, axes = new_figure(*LARGE)
+    last, values = 0.0, []
+    for f, curve in curves:
+        frequency = frequencies(f, len(curve))[1:]
+        axes.plot(frequency, curve[1:], **run_line(f.number))
+        last = max(last, float(frequency[-1]))
+        values += curve[1:]
+    if min(values) > 0 and max(values) / min(values) > LOG_RANGE:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.06 * max(values))
+    resolution_axis(axes, last)
+    label_axes(axes, "resolution (Å)", "noise variance σ²")
+    ends = "; ".join(f"{f.label} from {curve[1]:.3g} to {curve[-1]:.3g}" for f, curve in curves)
+    alt = f"Noise variance of a Fourier coefficient, lowest to highest resolution: {ends}."
+    return Chart("Noise spectrum", alt, to_svg(figure, "noise"))
+
+
+def fsc_chart(findings: Findings, shades: dict[int, Shade]) -> Chart | None:
+    """Draw the correlation of each cluster's volume with its nearest state's.
+
+    Args:
+        findings: A run.
+        shades: Colours of its clusters.
+
+    Returns:
+        The chart, or None if the truth is not known.
+    """
+    curves = {c.number: c.fsc for c in findings.summary.clusters if c.fsc and prevailing_state(c)}
+    if not curves:
+        return None
+    figure, axes = new_figure(*LARGE)
+    last = 0.0
+    for number, fsc in curves.items():
+        frequency = frequencies(findings, len(fsc))
+        style = DASHES[shades[number].variant % len(DASHES)]
+        colour = shades[number].colour
+        axes.plot(frequency[1:], fsc[1:], color=colour, linestyle=style, linewidth=1.6)
+        last = max(last, float(frequency[-1]))
+    axes.axhline(HALF, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    used = float(frequencies(findings, findings.run.manifest.shells + 1)[-1])
+    axes.axvspan(used, last, color=MUTED, alpha=0.1, linewidth=0)
+    axes.set_ylim(min(0.0, *(min(fsc) for fsc in curves.values())), 1.02)
+    resolution_axis(axes, last)
+    label_axes(axes, "resolution (Å)", "FSC")
+    alt = (
+        f"Fourier shell correlation of the volumes of {len(curves)} clusters of run "
+        f"{findings.label} with the true map of their nearest state, against resolution; where "
+        "each falls below 0.5 stands in the table of volumes."
+    )
+    return Chart(findings.label, alt, to_svg(figure, f"fsc-{findings.number}"))
+
+
+def frequencies(findings: Findings, count: int) -> np.ndarray:
+    """Frequency of Fourier shells.
+
+    Args:
+        findings: A run; its box and pixel size count.
+        count: Number of shells from 0.
+
+    Returns:
+        Values in 1/Å.
+    """
+    manifest = findings.run.manifest
+    return np.arange(count) / (manifest.box * manifest.pixel_size_angstrom)

@@ -1,0 +1,224 @@
+"""Maps of the latent space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from cryolatent.report.charts import Chart
+from cryolatent.report.colours import Shade, state_colour
+from cryolatent.report.drawing import MARK, MUTED, PAPER, spread, to_svg
+from cryolatent.report.findings import Findings
+
+SIDE_INCHES = {"alone": 4.0, "beside": 2.8}
+MARGIN_INCHES = 0.24
+POINT_DPI = 190
+DENSITY_COLOUR = "#6f86a3"
+TITLES = {"pca": "PCA", "umap": "UMAP"}
+GOLDEN = 0.618033988749895
+DIRECTIONS = [(np.cos(a), np.sin(a)) for a in np.linspace(0.25 * np.pi, 2.25 * np.pi, 12, False)]
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """A row of maps that colour the particles alike.
+
+    Args:
+        key: ``density``, ``cluster`` or ``state``.
+        panels: For each run, its maps.
+    """
+
+    key: str
+    panels: list[list[Chart]]
+
+
+def latent_maps(
+    findings: Sequence[Findings], shades: Sequence[dict[int, Shade]], labelled: Sequence[str]
+) -> list[Colouring]:
+    """Draw PCA and UMAP of every run: as density, by cluster, and by state where it is known.
+
+    Args:
+        findings: All runs of the page.
+        shades: Colours of each run's clusters.
+        labelled: Names of the particles that are numbered.
+
+    Returns:
+        The colourings.
+    """
+    side = SIDE_INCHES["alone" if len(findings) == 1 else "beside"]
+    colours = {
+        "density": [[DENSITY_COLOUR] * len(f.clusters) for f in findings],
+        "cluster": [
+            [shade[int(c)].colour for c in f.clusters]
+            for f, shade in zip(findings, shades, strict=True)
+        ],
+        "state": [
+            [] if f.states is None else [state_colour(int(s)) for s in f.states] for f in findings
+        ],
+    }
+    return [
+        Colouring(
+            key,
+            [
+                [_map_chart(f, kind, key, c, labelled, side) for kind in TITLES] if c else []
+                for f, c in zip(findings, columns, strict=True)
+            ],
+        )
+        for key, columns in colours.items()
+        if any(columns)
+    ]
+
+
+def _map_chart(
+    findings: Findings,
+    kind: str,
+    key: str,
+    colours: list[str],
+    labelled: Sequence[str],
+    side_inches: float,
+) -> Chart:
+    points = findings.coordinates(kind)
+    if points.shape[1] == 1:
+        # A latent of one dimension is spread over the height so that points do not hide others.
+        height = np.modf(GOLDEN * np.arange(len(points)))[0] * np.ptp(points) / 2
+        points = np.stack([points[:, 0], height], axis=1)
+    numbers = {i + 1: findings.rows[n] for i, n in enumerate(labelled) if n in findings.rows}
+    svg = draw_map(
+        points,
+        colours,
+        {number: points[row] for number, row in numbers.items()},
+        axis_names(findings, kind),
+        side_inches,
+        f"map-{key}-{kind}-{findings.number}",
+    )
+    how = {"density": "without colour", "cluster": "by cluster", "state": "by true state"}[key]
+    alt = (
+        f"{TITLES[kind]} map of the latents of {len(points)} particles of run {findings.label}, "
+        f"coloured {how}; {len(numbers)} particles are numbered in red."
+    )
+    return Chart(TITLES[kind], alt, svg)
+
+
+def axis_names(findings: Findings, kind: str) -> tuple[str, str]:
+    """Names of a map's axes.
+
+    Args:
+        findings: A run.
+        kind: ``pca`` or ``umap``.
+
+    Returns:
+        Horizontal and vertical; a principal component with its share of the variance.
+    """
+    if kind == "umap":
+        return "UMAP 1", "UMAP 2"
+    shares = findings.summary.pca_explained
+    names = [f"PC {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares[:2])]
+    return names[0], names[1] if len(names) > 1 else ""
+
+
+def draw_map(
+    points: Float[np.ndarray, "n 2"],
+    colours: Sequence[str],
+    numbers: dict[int, Float[np.ndarray, " 2"]],
+    names: tuple[str, str],
+    side_inches: float,
+    identity: str,
+) -> Markup:
+    """Draw a scatter of particles, some of them numbered.
+
+    The particles are a picture inside the drawing, so a large stack does not make a large page.
+
+    Args:
+        points: Position of each particle.
+        colours: Its colour.
+        numbers: Positions of numbered particles.
+        names: Names of the axes.
+        side_inches: Side of the drawing, in inches.
+        identity: Unlike that of any other drawing of the page.
+
+    Returns:
+        An SVG element.
+    """
+    figure = Figure(figsize=(side_inches, side_inches), dpi=POINT_DPI)
+    figure.patch.set_visible(False)
+    margin = MARGIN_INCHES / side_inches
+    axes = figure.add_axes((margin, margin, 1 - 1.3 * margin, 1 - 1.3 * margin))
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.set(xticks=[], yticks=[])
+    _set_square_limits(axes, points)
+    for name, setter in zip(names, (axes.set_xlabel, axes.set_ylabel), strict=True):
+        setter(name, color=MUTED, fontsize=8.5, labelpad=4, parse_math=False)
+    # Later points hide earlier ones, so they are drawn in an order without meaning.
+    order = np.random.default_rng(0).permutation(len(points))
+    axes.scatter(
+        *points[order].T,
+        c=np.asarray(colours)[order],
+        s=float(np.clip(9000 / len(points), 0.8, 7.0)),
+        alpha=float(np.clip(900 / len(points), 0.25, 0.65)),
+        linewidths=0,
+        rasterized=True,
+    )
+    _draw_numbers(axes, numbers)
+    return to_svg(figure, identity)
+
+
+def _set_square_limits(axes: Axes, points: Float[np.ndarray, "n 2"]) -> None:
+    limits = [spread(column) for column in points.T]
+    half = max(high - low for low, high in limits) / 2
+    for (low, high), setter in zip(limits, (axes.set_xlim, axes.set_ylim), strict=True):
+        setter((low + high) / 2 - half, (low + high) / 2 + half)
+
+
+def _draw_numbers(axes: Axes, numbers: dict[int, Float[np.ndarray, " 2"]]) -> None:
+    if not numbers:
+        return
+    places = np.array(list(numbers.values()))
+    axes.scatter(*places.T, s=14, c=MARK, edgecolors=PAPER, linewidths=0.7, zorder=3)
+    scale = POINT_DPI / 72
+    offsets = place_labels(axes.transData.transform(places) / scale)
+    for number, place, offset in zip(numbers, places, offsets, strict=True):
+        axes.annotate(
+            str(number),
+            place,
+            xytext=tuple(offset),
+            textcoords="offset points",
+            ha="center",
+            va="center_baseline",
+            fontsize=9,
+            fontweight="bold",
+            color=MARK,
+            path_effects=[withStroke(linewidth=2.2, foreground=PAPER)],
+            zorder=4,
+        )
+
+
+def place_labels(
+    points: Float[np.ndarray, "n 2"], distance: float = 8.5
+) -> Float[np.ndarray, "n 2"]:
+    """Choose on which side of its point each label stands.
+
+    Args:
+        points: Positions in typographic points.
+        distance: From a point to its label.
+
+    Returns:
+        Offset of each label, chosen one after the other to be far from all points and from the
+        labels placed before.
+    """
+    taken = list(points)
+    offsets = []
+    for point in points:
+        candidates = point + distance * np.array(DIRECTIONS)
+        others = np.array(taken)
+        gaps = np.linalg.norm(candidates[:, None] - others[None], axis=-1)
+        best = candidates[int(np.minimum(gaps, 2.2 * distance).min(axis=1).argmax())]
+        taken.append(best)
+        offsets.append(best - point)
+    return np.array(offsets)

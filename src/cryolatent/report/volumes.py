@@ -1,0 +1,112 @@
+"""Maps of clusters as rows of central slices and of projections."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from cryolatent.analysis.summary import Cluster
+from cryolatent.io import read_volume
+from cryolatent.report.colours import Shade
+from cryolatent.report.findings import Findings
+
+TILE_PIXELS, GAP_PIXELS = 144, 4
+
+
+@dataclass(frozen=True)
+class ClusterCard:
+    """A cluster with pictures of its volume.
+
+    Args:
+        cluster: Its numbers.
+        shade: Its colour.
+        slices: Three central slices side by side, as a data URI.
+        projections: Three projections side by side, as a data URI.
+    """
+
+    cluster: Cluster
+    shade: Shade
+    slices: str
+    projections: str
+
+
+def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterCard]:
+    """Picture the volumes of a run's clusters.
+
+    Args:
+        findings: A run.
+        shades: Colours of its clusters.
+
+    Returns:
+        One card per cluster, those of equal meaning in the same place for all runs.
+
+    Raises:
+        InputError: If a volume is missing or unreadable.
+    """
+    clusters = sorted(
+        findings.summary.clusters, key=lambda c: (shades[c.number].hue, shades[c.number].variant)
+    )
+    volumes = [read_volume(findings.run.path / cluster.volume)[0] for cluster in clusters]
+    slices = strips([central_slices(volume) for volume in volumes])
+    projections = strips([axis_projections(volume) for volume in volumes])
+    return [
+        ClusterCard(cluster, shades[cluster.number], *pictures)
+        for cluster, *pictures in zip(clusters, slices, projections, strict=True)
+    ]
+
+
+def central_slices(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "3 d d"]:
+    """The slices through the centre, voxel D/2.
+
+    Args:
+        volume: Voxels in the order z, y, x.
+
+    Returns:
+        Slices across z, y and x.
+    """
+    centre = len(volume) // 2
+    return np.stack([volume.take(centre, axis=axis) for axis in range(3)])
+
+
+def axis_projections(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "3 d d"]:
+    """The projections along the axes.
+
+    Args:
+        volume: Voxels in the order z, y, x.
+
+    Returns:
+        Sums along z, y and x.
+    """
+    return np.stack([volume.sum(axis=axis) for axis in range(3)])
+
+
+def strips(triples: Sequence[Float[np.ndarray, "3 d d"]]) -> list[str]:
+    """Picture triples of images on one grey scale.
+
+    Args:
+        triples: Three images each; black is the lowest value of all and white the highest.
+
+    Returns:
+        PNG data URIs.
+    """
+    low = min((float(triple.min()) for triple in triples), default=0.0)
+    high = max((float(triple.max()) for triple in triples), default=1.0)
+    span = (high - low) or 1.0
+    return [_strip(np.rint(255 * (triple - low) / span).astype(np.uint8)) for triple in triples]
+
+
+def _strip(images: UInt8[np.ndarray, "3 d d"]) -> str:
+    from PIL import Image
+
+    size = (TILE_PIXELS, TILE_PIXELS)
+    tiles = [Image.fromarray(image).resize(size, Image.Resampling.BICUBIC) for image in images]
+    strip = Image.new("LA", (3 * TILE_PIXELS + 2 * GAP_PIXELS, TILE_PIXELS))
+    for number, tile in enumerate(tiles):
+        opaque = Image.merge("LA", (tile, Image.new("L", tile.size, 255)))
+        strip.paste(opaque, (number * (TILE_PIXELS + GAP_PIXELS), 0))
+    stream = io.BytesIO()
+    strip.save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

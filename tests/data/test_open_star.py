@@ -1,0 +1,173 @@
+"""STAR files opened as stacks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from cryolatent.data import open_star, scan, unique_ids
+from cryolatent.errors import InputError
+from cryolatent.io import new_stack
+from cryolatent.simulate.config import SimulateConfig
+from cryolatent.simulate.stack import simulate
+
+
+def test_columns_become_poses_and_transfer_functions(files):
+    stack = open_star(files.write())
+    angles = files.particles[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
+    expected = Rotation.from_euler("ZYZ", angles, degrees=True).as_matrix().transpose(0, 2, 1)
+    np.testing.assert_allclose(stack.poses.rotations, expected, rtol=0, atol=1e-6)
+    origins = files.particles[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy()
+    np.testing.assert_allclose(stack.poses.shifts_angstrom, -origins, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(stack.ctf.defocus_u_angstrom, files.particles.rlnDefocusU)
+    np.testing.assert_allclose(stack.ctf.defocus_v_angstrom, files.particles.rlnDefocusV)
+    np.testing.assert_allclose(stack.ctf.defocus_angle_degrees, files.particles.rlnDefocusAngle)
+    assert stack.ctf.voltage_kv.tolist() == [300, 200, 300, 200]
+    assert stack.ctf.spherical_aberration_mm.tolist() == pytest.approx([2.7, 2.0] * 2)
+    assert stack.ctf.amplitude_contrast.tolist() == pytest.approx([0.1, 0.07] * 2)
+    assert stack.ctf.phase_shift_degrees.tolist() == [0] * 4
+
+
+def test_particles_have_one_observation_each(files):
+    stack = open_star(files.write())
+    assert len(stack) == 4
+    assert stack.images.box == 8
+    assert stack.pixel_size_angstrom == 2.5
+    assert stack.offsets.tolist() == [0, 1, 2, 3, 4]
+    assert stack.ids.tolist() == files.particles.rlnImageName.tolist()
+    assert stack.source_rows.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(stack.images.read(np.arange(4)), files.stacks["images.mrcs"])
+
+
+def test_inverted_contrast_negates_the_images(files):
+    star = files.write()
+    plain, inverted = open_star(star), open_star(star, invert_contrast=True)
+    rows = np.array([2, 0])
+    np.testing.assert_array_equal(inverted.images.read(rows), -plain.images.read(rows))
+    selected = inverted.select(torch.tensor([3]))
+    np.testing.assert_array_equal(
+        selected.images.read(np.array([0]))[0], -files.stacks["images.mrcs"][3]
+    )
+
+
+def test_images_come_from_several_stacks(files):
+    images = files.stacks.pop("images.mrcs")
+    files.stacks = {"b.mrcs": images[:2], "a.mrcs": images[2:]}
+    files.particles["rlnImageName"] = ["2@b.mrcs", "1@a.mrcs", "1@b.mrcs", "2@a.mrcs"]
+    stack = open_star(files.write())
+    np.testing.assert_array_equal(stack.images.read(np.arange(4)), images[[1, 2, 0, 3]])
+    assert stack.images.name(1) == f"{files.folder / 'a.mrcs'}, image 1"
+
+
+def test_relion_30_pixel_size_and_origins(files):
+    table = files.particles
+    table["rlnOriginX"] = table.pop("rlnOriginXAngst")
+    table["rlnOriginY"] = table.pop("rlnOriginYAngst")
+    table["rlnVoltage"], table["rlnSphericalAberration"] = 300.0, 2.7
+    table["rlnAmplitudeContrast"] = 0.1
+    table["rlnMagnification"], table["rlnDetectorPixelSize"] = 20_000.0, 5.0
+    files.optics = None
+    stack = open_star(files.write())
+    assert stack.pixel_size_angstrom == pytest.approx(2.5)
+    expected = -2.5 * table[["rlnOriginX", "rlnOriginY"]].to_numpy()
+    np.testing.assert_allclose(stack.poses.shifts_angstrom, expected, rtol=0, atol=3e-6)
+
+
+def test_datadir_goes_before_the_star_files_folder(files, tmp_path):
+    star, other = files.write(), tmp_path / "other"
+    other.mkdir()
+    with new_stack(other / "images.mrcs", (4, 8, 8), 1.0) as images:
+        images[:] = 2 * files.stacks["images.mrcs"]
+    rows = np.arange(4)
+    here, there = open_star(star), open_star(star, datadir=other)
+    np.testing.assert_array_equal(there.images.read(rows), 2 * here.images.read(rows))
+
+
+def test_shells_limit_the_disc(files):
+    star = files.write()
+    assert open_star(star).disc.radius == 3
+    assert open_star(star, shells=2).disc.radius == 2
+    with pytest.raises(InputError, match="found 4 shells asked for; expected 1 to 3 at box 8"):
+        open_star(star, shells=4)
+
+
+NOT_MODELLED = {
+    "rlnBeamTiltX": 0.5,
+    "rlnBeamTiltY": -0.5,
+    "rlnMagMat00": 1.01,
+    "rlnMagMat01": 0.01,
+    "rlnCtfBfactor": 20.0,
+    "rlnCtfScalefactor": 0.9,
+    "rlnCtfDataAreCtfPremultiplied": 1.0,
+    "rlnOddZernike": "[0,0,0.1]",
+    "rlnEvenZernike": "[0.2,0,0]",
+}
+NEUTRAL = {"rlnMagMat00": 1.0, "rlnCtfScalefactor": 1.0} | dict.fromkeys(
+    ("rlnOddZernike", "rlnEvenZernike"), "[0,0,0]"
+)
+
+
+@pytest.mark.parametrize("column", NOT_MODELLED)
+def test_correction_that_is_not_modelled_is_refused_by_name(files, column):
+    files.optics[column] = [NEUTRAL.get(column, 0.0), NOT_MODELLED[column]]
+    with pytest.raises(InputError, match=f"particle row 2: found {column} = "):
+        open_star(files.write())
+    files.optics[column] = NEUTRAL.get(column, 0.0)
+    assert len(open_star(files.write())) == 4
+
+
+def test_two_pixel_sizes_are_refused(files):
+    files.optics["rlnImagePixelSize"] = [2.5, 2.6]
+    with pytest.raises(InputError, match=r"pixel sizes from 2\.5000 to 2\.6000 Å"):
+        open_star(files.write())
+
+
+def test_repeated_images_get_ids_of_their_own(files):
+    files.particles["rlnImageName"] = ["1@images.mrcs", "2@images.mrcs"] * 2
+    ids = open_star(files.write()).ids.tolist()
+    assert ids == ["1@images.mrcs", "2@images.mrcs", "1@images.mrcs#2", "2@images.mrcs#2"]
+    assert unique_ids(["a", "a", "a"]).tolist() == ["a", "a#2", "a#3"]
+
+
+def test_simulated_stack_opens_with_its_truth(tmp_path):
+    config = SimulateConfig(particles=20, box=16, pixel_size=18.0, shift_spread=2.0)
+    truth = simulate(config, tmp_path)
+    stack = open_star(tmp_path / "particles.star")
+    assert stack.ids.tolist() == truth.ids.tolist()
+    assert stack.pixel_size_angstrom == 18.0
+    # Written with six decimals, kept as float32: 2^-17 degrees near 180 and half of 1e-6 Å.
+    torch.testing.assert_close(stack.poses.rotations, truth.poses.rotations, rtol=0, atol=2e-6)
+    torch.testing.assert_close(
+        stack.poses.shifts_angstrom, truth.poses.shifts_angstrom, rtol=1e-6, atol=1e-6
+    )
+    assert [len(half) for half in stack.split(seed=0)] == [10, 10]
+
+
+@pytest.mark.shared_data
+def test_relion_31_stack_opens_and_scans(shared_data: Path, tmp_path: Path):
+    source = shared_data / "relion31.star"
+    name = next(line for line in source.read_text().splitlines() if "000001@" in line)
+    link = tmp_path / name.split("000001@")[1].split()[0]
+    link.parent.mkdir(parents=True)
+    link.symlink_to(shared_data / "relion31.mrcs")
+    stack = open_star(source, datadir=tmp_path)
+    assert (len(stack), stack.images.box) == (5, 256)
+    assert stack.pixel_size_angstrom == pytest.approx(2.806)
+    assert stack.half_set.tolist() == [1] * 5
+    assert float(stack.poses.shifts_angstrom[0, 0]) == pytest.approx(-0.019324)
+    assert float(stack.ctf.defocus_u_angstrom[4]) == pytest.approx(12725.5411)
+    assert scan(stack, 80.0).background.isfinite().all()
+
+
+@pytest.mark.shared_data
+def test_corrections_of_the_six_optics_groups_are_refused(shared_data: Path):
+    with pytest.raises(InputError, match=r"particle row 1: found rlnBeamTiltX = -1\.28823"):
+        open_star(shared_data / "relion31.6opticsgroups.star")
+
+
+@pytest.mark.shared_data
+def test_stack_without_poses_is_refused(shared_data: Path):
+    with pytest.raises(InputError, match="found no column rlnAngleRot"):
+        open_star(shared_data / "empiar_10076_7.star")

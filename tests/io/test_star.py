@@ -1,0 +1,183 @@
+"""STAR files of RELION 3.0 and 3.1."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cryolatent.errors import InputError
+from cryolatent.io import read_star, split_image_name, write_star
+
+RELION_30 = """
+data_
+
+loop_
+_rlnImageName #1
+_rlnDefocusU #2
+_rlnMagnification #3
+1@a.mrcs 15301.1 38168
+2@a.mrcs 15303.0 38168
+"""
+
+RELION_31 = """
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnOpticsGroupName #2
+_rlnVoltage #3
+_rlnAmplitudeContrast #4
+7 opticsGroup7 300.000000 0.100000
+2 opticsGroup2 200.000000 0.070000
+
+# version 30001
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnOpticsGroup #2
+_rlnDefocusU #3
+_rlnAmplitudeContrast #4
+1@a.mrcs 2 10000.5 0.2
+2@a.mrcs 7 11000 0.2
+1@b.mrcs 2 12000 0.3
+"""
+
+
+def star(folder: Path, text: str):
+    path = folder / "particles.star"
+    path.write_text(text)
+    return read_star(path)
+
+
+def test_relion_30_is_one_table(tmp_path):
+    table = star(tmp_path, RELION_30)
+    assert len(table) == 2
+    assert table.optics is None
+    assert table.numbers("rlnDefocusU").tolist() == [15301.1, 15303.0]
+    assert table.strings("rlnImageName").tolist() == ["1@a.mrcs", "2@a.mrcs"]
+
+
+def test_optics_groups_are_merged_by_particle(tmp_path):
+    table = star(tmp_path, RELION_31)
+    assert table.numbers("rlnVoltage").tolist() == [200, 300, 200]
+    assert table.strings("rlnOpticsGroupName").tolist() == [
+        "opticsGroup2",
+        "opticsGroup7",
+        "opticsGroup2",
+    ]
+
+
+def test_particle_column_goes_before_that_of_the_optics_group(tmp_path):
+    assert star(tmp_path, RELION_31).numbers("rlnAmplitudeContrast").tolist() == [0.2, 0.2, 0.3]
+
+
+def test_column_is_found_in_either_table(tmp_path):
+    table = star(tmp_path, RELION_31)
+    assert "rlnVoltage" in table
+    assert "rlnDefocusU" in table
+    assert "rlnAngleRot" not in table
+
+
+def test_optics_without_loop(tmp_path):
+    optics = "data_optics\n\n_rlnOpticsGroup 1\n_rlnVoltage 300\n\n"
+    particles = "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n1@a.mrcs 1\n"
+    assert star(tmp_path, optics + particles).numbers("rlnVoltage").tolist() == [300]
+
+
+def test_missing_column_takes_the_default_or_is_an_error(tmp_path):
+    table = star(tmp_path, RELION_30)
+    assert table.numbers("rlnPhaseShift", 0.0).tolist() == [0, 0]
+    with pytest.raises(InputError, match=r"particles\.star: found no column rlnPhaseShift"):
+        table.numbers("rlnPhaseShift")
+
+
+@pytest.mark.parametrize("value", ["nan", "None", "<NA>", "inf", "-inf", "x12"])
+def test_value_that_is_no_finite_number_names_its_row(tmp_path, value):
+    table = star(tmp_path, RELION_30.replace("15303.0", value))
+    with pytest.raises(InputError, match=r"particle row 2: found rlnDefocusU = .*finite number"):
+        table.numbers("rlnDefocusU")
+
+
+def test_short_row_is_an_error(tmp_path):
+    table = star(tmp_path, RELION_30.replace("15303.0 38168", "15303.0"))
+    with pytest.raises(InputError, match="particle row 2: found rlnMagnification"):
+        table.numbers("rlnMagnification")
+
+
+BROKEN_OPTICS = {
+    "group not defined": RELION_31.replace("2@a.mrcs 7", "2@a.mrcs 5"),
+    "optics without group": RELION_31.replace("_rlnOpticsGroup #1\n", "_rlnOther #1\n", 1),
+    "particles without group": RELION_31.replace("_rlnOpticsGroup #2", "_rlnOther #2"),
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_OPTICS.values(), ids=BROKEN_OPTICS)
+def test_broken_optics_groups_are_errors(tmp_path, text):
+    with pytest.raises(InputError, match=r"OpticsGroup|optics group"):
+        star(tmp_path, text).numbers("rlnVoltage")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "tables none"),
+        ("this is prose\nof two lines\n", "tables none"),
+        ("data_micrographs\n\nloop_\n_rlnMicrographName #1\na.mrc\n", "without rlnImageName"),
+        ("data_\n\nloop_\n_rlnImageName #1\n_rlnAngleRot #2\n", "no particles"),
+    ],
+)
+def test_file_without_particles_is_an_error(tmp_path, text, found):
+    with pytest.raises(InputError, match=found):
+        star(tmp_path, text)
+
+
+def test_binary_file_is_an_error(tmp_path):
+    (tmp_path / "binary.star").write_bytes(bytes(range(256)) * 8)
+    with pytest.raises(InputError):
+        read_star(tmp_path / "binary.star")
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e5, 1e5), st.integers(1, 99), st.text("ab/_. -é", min_size=1)),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@pytest.mark.parametrize("version", ["3.0", "3.1"])
+def test_what_is_written_is_read(tmp_path, version, rows):
+    defocus, index, names = zip(*rows, strict=True)
+    images = [f"{i}@{name.strip() or 'x'}.mrcs" for i, name in zip(index, names, strict=True)]
+    particles = pd.DataFrame({"rlnImageName": images, "rlnDefocusU": defocus, "rlnOpticsGroup": 3})
+    optics = pd.DataFrame({"rlnOpticsGroup": [3], "rlnVoltage": [300.0]})
+    write_star(tmp_path / "a.star", particles, optics if version == "3.1" else None)
+    table = read_star(tmp_path / "a.star")
+    assert table.strings("rlnImageName").tolist() == images
+    np.testing.assert_allclose(table.numbers("rlnDefocusU"), defocus, rtol=0, atol=0.51e-6)
+    assert table.numbers("rlnVoltage", 0.0).tolist() == [300.0 * (version == "3.1")] * len(rows)
+
+
+@given(st.integers(1, 10**7), st.text("abc/_.-@", min_size=1))
+@settings(deadline=None)
+def test_image_names_split_at_the_first_at(number, file):
+    assert split_image_name(f"{number:06d}@{file}") == (number - 1, file)
+
+
+def test_image_name_without_number_is_the_first_image():
+    assert split_image_name("a/b.mrc") == (0, "a/b.mrc")
+
+
+@pytest.mark.parametrize("name", ["0@a.mrcs", "-1@a.mrcs", "x@a.mrcs", "@a.mrcs", "1.5@a.mrcs"])
+def test_image_name_without_positive_number_is_refused(name):
+    with pytest.raises(ValueError, match=r".+"):
+        split_image_name(name)
