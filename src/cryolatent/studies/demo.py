@@ -63,7 +63,7 @@ def configuration(posterior: str, simulation: SimulateConfig = SIMULATION) -> Tr
         model=ModelConfig.model_validate(
             {"posterior": posterior, "z_dim": 4, "decoder_width": 128}
         ),
-        optimisation=OptimisationConfig(epochs=26, beta_warmup=13, threads=1),
+        optimisation=OptimisationConfig(epochs=23, beta_warmup=12, threads=1),
     ).resolved()
 
 
