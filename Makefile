@@ -16,7 +16,7 @@ lint: $(VENV)/.developed
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.developed
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 imports: $(VENV)/.developed
 	$(BIN)/lint-imports
