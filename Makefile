@@ -23,7 +23,7 @@ imports: $(VENV)/.developed
 
 licences: $(VENV)/.developed
 	$(BIN)/pip-licenses --summary --order=count --partial-match \
-		--fail-on "GPL;General Public;AGPL;Affero;Non-Commercial;NonCommercial;CC-BY-NC"
+		--fail-on "UNKNOWN;GPL;General Public;AGPL;Affero;Non-Commercial;NonCommercial;CC-BY-NC"
 
 tests: $(VENV)/.developed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2

@@ -72,6 +72,11 @@ def test_resume_refuses_other_options(
         ["train", "-o", "out", "--resume"],
         ["train", "missing.star", "-o", "out", "--config", "missing.toml"],
         ["simulate", "-o", "out", "--box", "31"],
+        ["simulate", "-o", "out", "--box", "16", "--pixel-size", "2"],
+        ["simulate", "-o", "out", "--seed", "-1"],
+        ["simulate", "-o", "out", "--defocus-min", "30000"],
+        ["simulate", "-o", "out", "--states", "missing.json"],
+        ["analyze", "missing", "--seed", "-1"],
         ["simulate", "-o", "out", "--model", "missing.pdb"],
         ["analyze", "missing"],
         ["report"],
@@ -134,6 +139,52 @@ def test_broken_particles_write_nothing(
     assert "expected" in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_epochs_that_are_done_cannot_be_undone(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = str(tmp_path / "run")
+    star = str(data / "particles.star")
+    assert run(["train", star, "-o", out, *SMALL[2:], "--epochs", "2"]) == 0
+    assert run(["train", "-o", out, "--resume", "--epochs", "1"]) == 2
+    assert "at least the 2 done" in capsys.readouterr().err
+
+
+def test_run_resumes_from_another_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stack is found through the working directory, as in RELION projects."""
+    jobs = tmp_path / "job"
+    jobs.mkdir()
+    (jobs / "particles.star").write_bytes((data / "particles.star").read_bytes())
+    monkeypatch.chdir(data)
+    out = str(tmp_path / "run")
+    assert run(["train", str(jobs / "particles.star"), "-o", out, *SMALL]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "-o", out, "--resume", "--epochs", "2"]) == 0
+
+
+def test_frozen_table_and_few_particles_are_analysed_and_reported(tmp_path: Path) -> None:
+    small_stack(tmp_path / "data", particles=4)
+    out = str(tmp_path / "run")
+    train = ["train", str(tmp_path / "data" / "particles.star"), "-o", out, *SMALL]
+    assert run([*train, "--posterior", "table", "--table-learning-rate", "0"]) == 0
+    assert run(["analyze", out]) == 0
+    assert run(["report", out]) == 0
+
+
+def test_unexpected_error_is_code_4(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def breaks(path: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("cryolatent.runs.run.Run.open", staticmethod(breaks))
+    assert run(["analyze", "run"]) == 4
+    error = capsys.readouterr().err
+    assert "a bug" in error
+    assert "internal error" in error
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

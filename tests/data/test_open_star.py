@@ -75,14 +75,17 @@ def test_relion_30_pixel_size_and_origins(files):
     np.testing.assert_allclose(stack.poses.shifts_angstrom, expected, rtol=0, atol=3e-6)
 
 
-def test_datadir_goes_before_the_star_files_folder(files, tmp_path):
-    star, other = files.write(), tmp_path / "other"
+def test_datadir_comes_after_the_star_files_folder(files, tmp_path, monkeypatch):
+    star, other, rows = files.write(), tmp_path / "other", np.arange(4)
     other.mkdir()
     with new_stack(other / "images.mrcs", (4, 8, 8), 1.0) as images:
         images[:] = 2 * files.stacks["images.mrcs"]
-    rows = np.arange(4)
-    here, there = open_star(star), open_star(star, datadir=other)
-    np.testing.assert_array_equal(there.images.read(rows), 2 * here.images.read(rows))
+    here = open_star(star, datadir=other).images.read(rows)
+    np.testing.assert_array_equal(here, files.stacks["images.mrcs"])
+    (star.parent / "images.mrcs").unlink()
+    np.testing.assert_array_equal(open_star(star, datadir=other).images.read(rows), 2 * here)
+    monkeypatch.chdir(other)
+    np.testing.assert_array_equal(open_star(star).images.read(rows), 2 * here)
 
 
 def test_shells_limit_the_disc(files):

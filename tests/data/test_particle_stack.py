@@ -31,6 +31,9 @@ class ArrayImages(ImageSource):
     def name(self, position: int) -> str:
         return f"memory, image {position + 1}"
 
+    def fingerprint(self):
+        return b""
+
     def select(self, positions: np.ndarray) -> "ArrayImages":
         return ArrayImages(self.pixels[positions])
 

@@ -7,7 +7,7 @@ from builders import small_config, small_stack
 from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal
 from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
-from cryolatent.runs.manifest import Manifest
+from cryolatent.runs.manifest import Manifest, input_digest
 from cryolatent.runs.run import Checkpoint, Latents, Run
 
 
@@ -125,3 +125,45 @@ def test_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="other files"):
         Run.check_free(tmp_path)
     Run.check_free(tmp_path / "new")
+
+
+def test_log_line_cut_short_is_passed_over(run: Run) -> None:
+    run.log({"epoch": 0})
+    with (run.path / "log.jsonl").open("a") as stream:
+        stream.write('{"epoch": 1, "st')
+    assert [entry["epoch"] for entry in run.entries()] == [0]
+
+
+def test_folder_of_a_run_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = small_stack(tmp_path / "data", particles=4)
+    manifest = Manifest.of(stack, seed=0, threads=1)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cryolatent.runs.run.save_file", dies)
+    with pytest.raises(KeyboardInterrupt):
+        Run.create(tmp_path / "run", small_config("table"), manifest, state(0))
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_replaced_stack_changes_the_digest(tmp_path: Path) -> None:
+    stack = small_stack(tmp_path / "data", particles=4)
+    before = input_digest(stack)
+    assert input_digest(stack) == before
+    other = small_stack(tmp_path / "other", particles=4, snr=2.0)
+    (tmp_path / "data" / "particles.mrcs").write_bytes(
+        (tmp_path / "other" / "particles.mrcs").read_bytes()
+    )
+    assert input_digest(stack) != before
+    assert len(other) == 4
+
+
+def test_derived_defaults_follow_what_they_are_derived_from() -> None:
+    base = TrainConfig(model=ModelConfig(z_dim=4)).resolved()
+    changed = base.overridden(TrainConfig(optimisation=OptimisationConfig(objective="report")))
+    assert changed.resolved().optimisation.beta == 0.25
+    kept = base.overridden(TrainConfig(optimisation=OptimisationConfig(seed=3)))
+    assert kept.resolved().optimisation == base.optimisation.model_copy(update={"seed": 3})

@@ -47,10 +47,11 @@ def test_relion_reconstructs_the_true_map(tmp_path):
         snr=1e4,
         shift_spread=2.0,
     )
-    truth = simulate(config, tmp_path)
+    folder = tmp_path / "data"
+    truth = simulate(config, folder)
     command = ["relion_reconstruct", "--i", "particles.star", "--o", "map.mrc", "--ctf"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    volume, pixel_size = read_volume(tmp_path / "map.mrc")
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    volume, pixel_size = read_volume(folder / "map.mrc")
     assert pixel_size == pytest.approx(4.0)
     ours, theirs = truth.volumes[0], torch.from_numpy(volume)
     assert fourier_shell_correlation(ours, theirs)[:15].min() > 0.99

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from builders import small_config
-from cryolatent.errors import InputError
+from cryolatent.errors import CryolatentError, InputError
 from cryolatent.runs.config import TrainConfig
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.studies.demo import SIMULATION, configuration, demo
@@ -37,3 +37,19 @@ def test_demo_trains_the_same_decoder_and_differs_in_the_posterior_alone() -> No
     encoder, table = (configuration(p, SIMULATION).model_dump() for p in ("encoder", "table"))
     assert encoder["model"].pop("posterior") != table["model"].pop("posterior")
     assert encoder == table
+
+
+def test_demo_touches_no_files_of_others(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "particles.star").write_text("years of work")
+    with pytest.raises(InputError):
+        demo(tmp_path, simulation=TINY, configure=tiny)
+    assert (tmp_path / "data" / "particles.star").read_text() == "years of work"
+
+
+def test_failed_training_ends_the_demo(tmp_path: Path) -> None:
+    def explode(posterior: str, simulation: SimulateConfig) -> TrainConfig:
+        return small_config(posterior, epochs=1, learning_rate=1e30)
+
+    with pytest.raises(CryolatentError, match="failed"):
+        demo(tmp_path, simulation=TINY, configure=explode)

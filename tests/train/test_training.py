@@ -1,5 +1,8 @@
 """Trainings repeat, resume and stop as promised."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,12 @@ from safetensors.torch import load_file
 from builders import small_config, small_stack
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.runs.config import DataConfig
 from cryolatent.runs.run import Run
+from cryolatent.runs.system import restore
 from cryolatent.train import Watch, infer, prepare, train
+from cryolatent.train.loop import save
+from cryolatent.train.progress import Progress
 from cryolatent.train.randomness import epoch_order
 
 
@@ -174,11 +181,81 @@ def test_epochs_visit_every_particle_once_in_their_own_order() -> None:
 
 
 def test_latents_hold_the_evidence_of_each_particle(stack: ParticleStack, tmp_path: Path) -> None:
-    from cryolatent.runs.system import restore
-
     run = finished(tmp_path / "run", stack, "encoder", epochs=1)
     latents = run.latents()
     assert latents.ids.tolist() == stack.ids.tolist()
     again = infer(restore(run), stack, seed=0)
     assert torch.equal(again.elbo, latents.elbo)
     torch.testing.assert_close(latents.kl, latents.distribution.kl())
+
+
+def test_step_that_breaks_the_parameters_leaves_no_latents(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    config = small_config("encoder", epochs=1, batch_size=64, learning_rate=1e30)
+    run = prepare(tmp_path / "run", config, stack, Watch())
+    with pytest.raises(NonFiniteError, match="not finite"):
+        train(run, stack)
+    assert Run.open(run.path).manifest.status == "failed"
+    with pytest.raises(InputError):
+        run.latents()
+
+
+def test_checkpoint_that_is_not_finite_is_not_written(stack: ParticleStack, tmp_path: Path) -> None:
+    run = prepare(tmp_path / "run", small_config("encoder"), stack, Watch())
+    system = restore(run)
+    with torch.no_grad():
+        next(system.model.decoder.parameters()).fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match=r"model\.decoder"):
+        save(run, system, [], Progress(step=5))
+    assert run.checkpoint().position["step"] == 0
+
+
+def test_extended_run_forgets_its_results_until_it_is_finished(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    run = finished(tmp_path / "run", stack, "table", epochs=1)
+    longer = run.set_config(small_config("table", epochs=3))
+    with pytest.raises(KilledError):
+        train(longer, stack, Watch(advance=_kill_after(7)))
+    with pytest.raises(InputError, match="--resume"):
+        Run.open(run.path).latents()
+
+
+def test_radius_beyond_the_box_is_refused(stack: ParticleStack, tmp_path: Path) -> None:
+    base = small_config("table")
+    config = base.model_copy(update={"data": DataConfig(particle_radius=150.0)})
+    with pytest.raises(InputError, match=r"--particle-radius: found 150 Å.*144 Å.*diameter"):
+        prepare(tmp_path / "run", config, stack, Watch())
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_at_a_time(stack: ParticleStack, tmp_path: Path) -> None:
+    run = prepare(tmp_path / "run", small_config("table"), stack, Watch())
+    with run.locked(), pytest.raises(InputError, match="another process"):
+        train(run, stack)
+
+
+def test_killed_process_leaves_a_run_that_resumes_bit_for_bit(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    """SIGKILL, which no handler sees, in the middle of training."""
+    options = {"epochs": 400, "checkpoint_minutes": 1e-9}
+    run = prepare(tmp_path / "killed", small_config("table", **options), stack, Watch())
+    script = (
+        "from cryolatent.runs.run import Run; from cryolatent.train import train;"
+        f"run = Run.open({str(run.path)!r}); train(run, run.open_stack())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    while process.poll() is None and len(run.entries()) < 2:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert Run.open(run.path).manifest.status == "running"
+    epochs = run.checkpoint().position["epoch"] + 1
+    optimisation = run.config.optimisation.model_copy(update={"epochs": epochs})
+    config = run.config.model_copy(update={"optimisation": optimisation})
+    train(run.set_config(config), stack)
+    whole = prepare(tmp_path / "whole", config, stack, Watch())
+    train(whole, stack)
+    assert_same(Run.open(whole.path), Run.open(run.path))

@@ -18,6 +18,7 @@ from cryolatent.analysis.embedding import (
 )
 from cryolatent.analysis.summary import Cluster, Summary, TruthComparison, write_summary
 from cryolatent.analysis.truth import fsc_area, oracle_states, per_image_fsc, rand_index
+from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
 from cryolatent.models import Decoder
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
@@ -68,9 +69,12 @@ def analyze(
         The findings, which are also written.
 
     Raises:
-        InputError: If the run is not finished, or the truth is not of its particles.
+        InputError: If the run is not finished or has fewer than three particles, or the truth is
+            not of its particles.
     """
     latents = run.latents()
+    if len(latents.ids) < 3:
+        raise InputError(run.path, f"{len(latents.ids)} particles", "at least 3", "Train on more.")
     matched = None
     if truth is not None:
         loaded = Truth.load(truth)

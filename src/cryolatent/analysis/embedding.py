@@ -19,8 +19,10 @@ def principal_components(
     Returns:
         Coordinates in descending order of variance, and each component's share of it.
     """
-    pca = PCA().fit(latents)
-    return pca.transform(latents), pca.explained_variance_ratio_
+    # equal latents have no variance to share: zero over zero
+    with np.errstate(invalid="ignore"):
+        pca = PCA().fit(latents)
+    return pca.transform(latents), np.nan_to_num(pca.explained_variance_ratio_)
 
 
 def umap_coordinates(latents: Float[np.ndarray, "n zdim"], seed: int) -> Float[np.ndarray, "n 2"]:
@@ -42,7 +44,9 @@ def umap_coordinates(latents: Float[np.ndarray, "n zdim"], seed: int) -> Float[n
         warnings.simplefilter("ignore")
         import umap
 
-        reducer = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1)
+        # the spectral start needs more particles than components to solve for
+        start = "spectral" if len(latents) > 16 else "random"
+        reducer = umap.UMAP(n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1)
         return np.asarray(reducer.fit_transform(latents), dtype=np.float64)
 
 

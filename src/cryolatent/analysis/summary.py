@@ -12,7 +12,7 @@ from cryolatent.runs.run import Run
 class Record(BaseModel):
     """Base of the analysis's frozen records."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Estimate(Record):
@@ -75,7 +75,8 @@ class TruthComparison(Record):
     """Adjusted Rand index of the clusters against the states."""
 
     oracle_ari: Estimate
-    """The same for a Bayes classifier that knows the true volumes, contrasts and noise."""
+    """The same for the oracle: the most likely state given the true volumes, contrasts and noise,
+    and the recorded poses."""
 
     fsc_area: Estimate
     """Mean area under the per-image FSC curve."""

@@ -40,7 +40,8 @@ def oracle_states(
 ) -> Int[np.ndarray, " n"]:
     """Classify particles with the true volumes, contrasts and noise, but the recorded poses.
 
-    No method that is given the same poses and coefficients can do better on average.
+    Where the recorded poses are exact this is the Bayes classifier of equally frequent states, and
+    no method is right more often on average; where they are not, it is a reference, not a bound.
 
     Args:
         stack: The particles.

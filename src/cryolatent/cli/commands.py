@@ -106,7 +106,7 @@ def train(
     from cryolatent.train import train as run_training
 
     if config is not None:
-        options = TrainConfig.from_toml(config).updated(options)
+        options = TrainConfig.from_toml(config).overridden(options)
     if (particles is None) != resume:
         raise InputError(
             "cryolatent train", "both or neither of them", "a STAR file or --resume", "See --help."
@@ -145,8 +145,9 @@ def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: in
     from cryolatent.cli.tables import print_comparison
     from cryolatent.runs.run import Run
 
-    if clusters < 1:
-        raise InputError("--clusters", str(clusters), "at least 1", "Ask for more.")
+    for option, value, least in (("--clusters", clusters, 1), ("--seed", seed, 0)):
+        if value < least:
+            raise InputError(option, str(value), f"at least {least}", "See --help.")
     opened = Run.open(run)
     with console.status("analysing") as status:
         summary = run_analysis(

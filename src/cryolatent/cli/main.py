@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 
@@ -36,30 +37,48 @@ def run(tokens: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    from cyclopts import CycloptsError
-
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         command, bound, _ = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
         command(*bound.args, **bound.kwargs)
-        return DONE
-    except CycloptsError as error:
-        print(f"cryolatent: {usage_message(error)} See --help.", file=sys.stderr)
-        return BAD_INPUT
-    except CryolatentError as error:
-        print(f"cryolatent: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"cryolatent: {error}. Check permissions and free space.", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("cryolatent: interrupted; --resume continues a training", file=sys.stderr)
-        return INTERRUPTED
-    except Terminated:
-        print("cryolatent: terminated; --resume continues a training", file=sys.stderr)
-        return TERMINATED
+    except BaseException as error:
+        code, message = explain(error)
+        print(f"cryolatent: {message}", file=sys.stderr)
+        return code
     finally:
         signal.signal(signal.SIGTERM, before)
+    return DONE
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Find the exit code and the line for what ended a command.
+
+    Args:
+        error: What was raised; an unexpected error is printed with its traceback.
+
+    Returns:
+        Exit code and message.
+
+    Raises:
+        BaseException: The error itself, if it is the interpreter's own request to leave.
+    """
+    from cyclopts import CycloptsError
+
+    match error:
+        case CycloptsError():
+            return BAD_INPUT, f"{usage_message(error)} See --help."
+        case CryolatentError():
+            return error.exit_code, str(error)
+        case OSError():
+            return BAD_INPUT, f"{error}. Check permissions and free space."
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted; --resume continues a training"
+        case Terminated():
+            return TERMINATED, "terminated; --resume continues a training"
+        case Exception():
+            traceback.print_exception(error)
+            return INTERNAL, "internal error; please report it with the lines above"
+    raise error
 
 
 def usage_message(error: Exception) -> str:
@@ -76,6 +95,8 @@ def usage_message(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         first = cause.errors()[0]
+        if not first["loc"]:
+            return f"{first['msg']}."
         option = "--" + str(first["loc"][-1]).replace("_", "-")
         return f"{option}: found {first['input']}; expected: {first['msg']}."
     return " ".join(str(error).split())

@@ -12,8 +12,8 @@ from cryolatent.runs.run import Run
 COLUMNS = ("run", "ELBO", "ARI", "oracle", "FSC area", "time", "CPU")
 CAPTION = (
     "ELBO in nats per particle; ARI of the clusters against the true states, and the Bayes "
-    "oracle's; mean area under the per-image FSC of the largest possible; ± half of the 95 % "
-    "interval"
+    "oracle's at the recorded poses; mean area under the per-image FSC of the largest possible; "
+    "± half of the 95 % interval"
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.manifest import Manifest
+from cryolatent.runs.manifest import input_digest
 from cryolatent.runs.run import Run
 
 
@@ -14,7 +14,7 @@ def resume_run(output: Path, options: TrainConfig) -> tuple[Run, ParticleStack]:
 
     Args:
         output: The run's folder.
-        options: Explicitly set options; only the number of epochs may differ from the run's.
+        options: Explicitly set options; only epochs and datadir may differ from the run's.
 
     Returns:
         The run and its particles.
@@ -24,18 +24,26 @@ def resume_run(output: Path, options: TrainConfig) -> tuple[Run, ParticleStack]:
     """
     run = Run.open(output)
     wanted = run.config.updated(options)
-    epochs = wanted.optimisation.epochs
-    kept = run.config.optimisation.model_copy(update={"epochs": epochs})
-    if wanted != run.config.model_copy(update={"optimisation": kept}):
+    epochs, datadir = wanted.optimisation.epochs, wanted.data.datadir
+    optimisation = run.config.optimisation.model_copy(update={"epochs": epochs})
+    data = run.config.data.model_copy(update={"datadir": datadir})
+    if wanted != run.config.model_copy(update={"optimisation": optimisation, "data": data}):
         raise InputError(
-            output, "options that differ from the run's", "none but --epochs", "Begin a new run."
+            output,
+            "options that differ from the run's",
+            "none but --epochs and --datadir",
+            "Begin a new run.",
         )
+    done = run.checkpoint().position["epoch"]
+    if epochs < done:
+        raise InputError("--epochs", str(epochs), f"at least the {done} done", "Ask for more.")
+    run = run.set_config(wanted)
     stack = run.open_stack()
-    if Manifest.of(stack, 0, 0).input_sha256 != run.manifest.input_sha256:
+    if input_digest(stack) != run.manifest.input_sha256:
         raise InputError(
             run.manifest.input,
             "another content than when the run began",
             f"SHA-256 {run.manifest.input_sha256[:12]}...",
             "Put the file back, or begin a new run.",
         )
-    return run.set_config(wanted), stack
+    return run, stack

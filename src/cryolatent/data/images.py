@@ -42,6 +42,14 @@ class ImageSource(ABC):
         """
 
     @abstractmethod
+    def fingerprint(self) -> bytes:
+        """Bytes that change when the images are replaced, without reading them all.
+
+        Returns:
+            For instance the files' sizes and headers.
+        """
+
+    @abstractmethod
     def select(self, positions: Int[np.ndarray, " n"]) -> "ImageSource":
         """The source of some of the images.
 
@@ -86,6 +94,14 @@ class MrcImages(ImageSource):
     def name(self, position: int) -> str:
         """Where an image comes from, for messages."""
         return f"{self.files[self.file_index[position]]}, image {self.row[position] + 1}"
+
+    def fingerprint(self) -> bytes:
+        """Sizes and headers of the stacks; headers hold the images' statistics."""
+        parts = []
+        for file in self.files:
+            with file.open("rb") as stream:
+                parts += [str(file.stat().st_size).encode(), stream.read(1024)]
+        return b"".join(parts)
 
     def select(self, positions: Int[np.ndarray, " n"]) -> "MrcImages":
         """The source of some of the images."""

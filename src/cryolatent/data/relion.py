@@ -37,7 +37,8 @@ def open_star(
 
     Args:
         path: The STAR file; it gives images, poses, transfer functions and pixel size.
-        datadir: Folder that image names are relative to, if not the STAR file's own.
+        datadir: Folder that image names are relative to, if not the STAR file's own; by default
+            the working directory.
         invert_contrast: Negate the images, for stacks in which particles are dark.
         shells: Last Fourier shell to use; by default all below Nyquist.
 
@@ -173,7 +174,7 @@ def _refuse(table: StarTable, column: str, row: int, neutral: str) -> None:
 
 def _open_images(table: StarTable, datadir: str | Path | None, sign: int) -> MrcImages:
     index, file_index, names = _image_names(table)
-    folders = [table.path.parent] if datadir is None else [Path(datadir), table.path.parent]
+    folders = [table.path.parent, Path.cwd() if datadir is None else Path(datadir)]
     files, box = [], 0
     for number, name in enumerate(names):
         rows = np.flatnonzero(file_index == number)
@@ -221,7 +222,7 @@ def _image_names(table: StarTable) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 def _locate(table: StarTable, name: str, folders: list[Path], row: int) -> Path:
-    tried = [folder / name for folder in folders] + [Path(name)]
+    tried = [folder / name for folder in folders]
     for candidate in tried:
         if candidate.is_file():
             return candidate

@@ -57,7 +57,8 @@ def scan(
         The spectra.
 
     Raises:
-        InputError: If a pixel is not finite or an image is constant; names file and image.
+        InputError: If a pixel is not finite or an image is constant, naming file and image, or if
+            the background holds no noise.
     """
     disc, count = stack.disc, len(stack.images)
     totals = torch.zeros(3, disc.radius + 1)
@@ -72,7 +73,15 @@ def scan(
         transfer = stack.ctf[rows].evaluate(disc.cycles_per_pixel)
         totals[2] += len(rows) * disc.shell_mean(transfer.square().mean(0))
         progress(int(rows[-1]) + 1)
-    return StackStatistics(*(totals / count))
+    statistics = StackStatistics(*(totals / count))
+    if not (statistics.background > 0).all():
+        raise InputError(
+            stack.source,
+            "a background without noise (all pixels beyond the particle's radius are equal)",
+            "images that were not masked",
+            "Extract the particles without a mask.",
+        )
+    return statistics
 
 
 def _check(stack: ParticleStack, images: Float[Tensor, "n y x"], start: int) -> None:

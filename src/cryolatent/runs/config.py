@@ -25,7 +25,8 @@ class DataConfig(Section):
     """How the particles are read."""
 
     datadir: Path | None = None
-    """Folder that image names are relative to, if not the STAR file's own."""
+    """Folder that image names are relative to, if not the STAR file's own; the working directory
+    if left out."""
 
     invert_contrast: bool = False
     """Negate the images, for stacks in which particles are dark."""
@@ -56,10 +57,10 @@ class ModelConfig(Section):
     """Number of latent dimensions."""
 
     encoder_width: Positive = 256
-    """Units per layer of the encoder."""
+    """Units per layer of the encoder (posterior encoder)."""
 
     encoder_layers: Positive = 3
-    """Hidden layers of the encoder."""
+    """Hidden layers of the encoder (posterior encoder)."""
 
     decoder_width: Positive = 256
     """Units per layer of the decoder."""
@@ -68,7 +69,8 @@ class ModelConfig(Section):
     """Hidden layers of the decoder."""
 
     table_start: Literal["zero", "random"] = "zero"
-    """Start of the table: all at zero and narrow, or drawn as in the report's code."""
+    """Start of the table: all at zero and narrow, or drawn as in the report's code (posterior
+    table)."""
 
 
 @Parameter(name="*", group=Group("Training", sort_key=3))
@@ -85,7 +87,7 @@ class OptimisationConfig(Section):
     """Adam's learning rate for decoder and encoder."""
 
     table_optimiser: Literal["row-adam", "sparse-adam", "sgd", "adam"] = "row-adam"
-    """Optimiser of the table; all but adam step only the rows of the batch."""
+    """Optimiser of the table; all but adam step only the rows of the batch (posterior table)."""
 
     table_learning_rate: Annotated[float, Field(ge=0)] | None = None
     """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step per
@@ -98,8 +100,8 @@ class OptimisationConfig(Section):
     """Weight of the KL term; 1 for elbo and 1 / z_dim for report if left out."""
 
     beta_warmup: Annotated[int, Field(ge=0)] | None = None
-    """Epochs over which the KL term's weight rises to beta; a third of all, at most 10, if left
-    out."""
+    """Epochs over which the KL term's weight rises to beta; if left out, a third of all and at most
+    10 for elbo, none for report."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Fixes every random choice."""
@@ -109,6 +111,9 @@ class OptimisationConfig(Section):
 
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Minutes between checkpoints within an epoch; there is always one after each epoch."""
+
+
+DERIVED = ("beta", "beta_warmup", "table_learning_rate")
 
 
 class TrainConfig(Section):
@@ -125,11 +130,12 @@ class TrainConfig(Section):
             A configuration that says everything.
         """
         optimisation = self.optimisation
-        beta = 1.0 if optimisation.objective == "elbo" else 1.0 / self.model.z_dim
+        is_elbo = optimisation.objective == "elbo"
+        beta = 1.0 if is_elbo else 1.0 / self.model.z_dim
         given = optimisation.model_dump(exclude_none=True)
         defaults = {
             "beta": beta,
-            "beta_warmup": min(10, optimisation.epochs // 3),
+            "beta_warmup": min(10, optimisation.epochs // 3) if is_elbo else 0,
             "table_learning_rate": min(0.5, 5.0 / optimisation.epochs),
         }
         resolved = OptimisationConfig.model_validate(defaults | given)
@@ -148,6 +154,29 @@ class TrainConfig(Section):
         for section, options in other.model_dump(exclude_unset=True).items():
             merged[section] = merged.get(section, {}) | options
         return TrainConfig.model_validate(merged)
+
+    def overridden(self, other: "TrainConfig") -> "TrainConfig":
+        """Begin anew from this configuration with some options changed.
+
+        Unlike `updated`, defaults that `resolved` derived are derived again if what they depend on
+        has changed.
+
+        Args:
+            other: A configuration, of which only explicitly set options count.
+
+        Returns:
+            The merged configuration.
+        """
+        merged = self.updated(other)
+        before, after = self.optimisation, merged.optimisation
+        same = (before.epochs, before.objective, self.model.z_dim) == (
+            (after.epochs, after.objective, merged.model.z_dim)
+        )
+        if same:
+            return merged
+        given = other.optimisation.model_fields_set
+        blank = {name: None for name in DERIVED if name not in given}
+        return merged.model_copy(update={"optimisation": after.model_copy(update=blank)})
 
     def to_toml(self) -> str:
         """Write the configuration as TOML; options without a value are left out.

@@ -1,7 +1,9 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -13,12 +15,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         write: Writes it to the path that it is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(partial)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
+        # some writers make files that only their owner can read
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)
+        _flush(partial)
         partial.replace(path)
+        _flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -31,6 +37,33 @@ def write_text_atomically(path: Path, text: str) -> None:
         text: Its content.
     """
     write_atomically(path, lambda partial: void(partial.write_text(text)))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder beside its place and move it there when it is complete.
+
+    Args:
+        path: Where the folder belongs; nothing or an empty folder is there.
+
+    Yields:
+        The folder to fill; it is removed if filling it fails.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def void(_: object) -> None:

@@ -12,6 +12,20 @@ from cryolatent.data import ParticleStack
 SCHEMA = 1
 
 
+def input_digest(stack: ParticleStack) -> str:
+    """Hash a particle file and what can be hashed of its stacks without reading them whole.
+
+    Args:
+        stack: The particles.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    digest = hashlib.sha256(stack.source.read_bytes())
+    digest.update(stack.images.fingerprint())
+    return digest.hexdigest()
+
+
 class Manifest(BaseModel):
     """A run's identity and state; ``manifest.json``."""
 
@@ -39,7 +53,7 @@ class Manifest(BaseModel):
     """The particle file, as an absolute path."""
 
     input_sha256: str
-    """Hash of the particle file."""
+    """Hash of the particle file and of its stacks' headers and sizes."""
 
     particles: int
     """Number of particles."""
@@ -79,7 +93,7 @@ class Manifest(BaseModel):
             seed=seed,
             threads=threads,
             input=stack.source.resolve(),
-            input_sha256=hashlib.sha256(stack.source.read_bytes()).hexdigest(),
+            input_sha256=input_digest(stack),
             particles=len(stack),
             box=stack.disc.box,
             shells=stack.disc.radius,

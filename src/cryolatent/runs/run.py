@@ -1,6 +1,9 @@
 """A typed handle on a run directory."""
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from cryolatent.data import ParticleStack, open_star
 from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal, Distribution
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.files import void, write_atomically, write_text_atomically
+from cryolatent.runs.files import new_folder, void, write_atomically, write_text_atomically
 from cryolatent.runs.manifest import Manifest
 
 KEEP = 2
@@ -100,7 +103,7 @@ class Run:
         Args:
             path: The folder.
             config: All options.
-            manifest: What the run is; written last, so that a folder with a manifest is complete.
+            manifest: What the run is.
             start: The state before the first step.
 
         Returns:
@@ -110,12 +113,12 @@ class Run:
             InputError: If the folder is not free.
         """
         Run.check_free(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path / "config.toml", config.to_toml())
-        run = Run(path, config, manifest)
-        run.save_checkpoint(0, start)
-        run.set_status(manifest.status)
-        return run
+        with new_folder(path) as partial:
+            write_text_atomically(partial / "config.toml", config.to_toml())
+            run = Run(partial, config, manifest)
+            run.save_checkpoint(0, start)
+            run.set_status(manifest.status)
+        return Run(path, config, manifest)
 
     @staticmethod
     def open(path: str | Path) -> "Run":
@@ -195,8 +198,9 @@ class Run:
             One dictionary per finished epoch, oldest first.
         """
         path = self.path / "log.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        text = path.read_text() if path.exists() else ""
+        # a last line without its end was cut short, or is being written
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def rewind_log(self, epoch: int) -> None:
         """Forget the entries of an epoch and all after it.
@@ -206,6 +210,30 @@ class Run:
         """
         kept = [json.dumps(entry) + "\n" for entry in self.entries() if entry["epoch"] < epoch]
         write_text_atomically(self.path / "log.jsonl", "".join(kept))
+
+    def forget_results(self) -> None:
+        """Remove what an earlier end of the training left, which further training makes untrue."""
+        for result in ("latents/final.parquet", "analysis/summary.json", "report.html"):
+            (self.path / result).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training the run.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            InputError: If another process trains it now.
+        """
+        with (self.path / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    self.path, "another process training it", "one at a time", "Wait or stop it."
+                ) from None
+            yield
 
     def save_checkpoint(self, step: int, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; the two newest are kept.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class SimulateConfig(BaseModel):
@@ -56,5 +56,11 @@ class SimulateConfig(BaseModel):
     defocus_max: Annotated[float, Field(gt=0)] = 25_000.0
     """Largest underfocus drawn, in Å (without --metadata)."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Fixes every random choice."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SimulateConfig":
+        if self.defocus_min > self.defocus_max:
+            raise ValueError(f"a defocus_max of at least {self.defocus_min:g}, the defocus_min")
+        return self

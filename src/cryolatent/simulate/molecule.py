@@ -52,6 +52,10 @@ def load_molecule(source: str, states: Path | None = None) -> Molecule:
     Raises:
         InputError: If a file is missing or unreadable, or a state names an unknown part.
     """
+    if source == BUILT_IN and states is not None:
+        raise InputError(
+            states, "states for the built-in molecule", "its own", "Give --model as well."
+        )
     if source == BUILT_IN:
         return _built_in()
     path = Path(source)

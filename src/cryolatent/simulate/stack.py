@@ -51,13 +51,18 @@ def simulate(
         InputError: If an input is wrong or the folder is taken.
     """
     folder = Path(folder)
-    if (folder / "particles.star").exists():
-        raise InputError(
-            folder, "particles.star of an earlier simulation", "a new folder", "Choose another -o."
-        )
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, "a file", "a new folder", "Choose another -o.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        found = "other files" if folder.is_dir() else "a file"
+        raise InputError(folder, found, "a new or empty folder", "Choose another -o.")
     molecule = load_molecule(config.model, config.states)
+    side = config.box * config.pixel_size
+    if molecule.diameter_angstrom >= side:
+        raise InputError(
+            "--box",
+            f"a side of {side:.0f} Å",
+            f"more than the molecule's {molecule.diameter_angstrom:.0f} Å",
+            "Enlarge --box or --pixel-size.",
+        )
     rng = np.random.default_rng(config.seed)
     if config.metadata is None:
         poses, ctf = draw_observations(config, rng)

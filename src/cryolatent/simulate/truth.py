@@ -84,6 +84,8 @@ class Truth:
             folder: Where to write; made if missing.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        for number, volume in enumerate(self.volumes):
+            write_volume(folder / f"state_{number}.mrc", volume.numpy(), self.pixel_size_angstrom)
         np.savez_compressed(
             folder / "truth.npz",
             ids=self.ids,
@@ -95,8 +97,6 @@ class Truth:
             noise_spectrum=self.noise_spectrum.numpy(),
             scalars=np.array([self.pixel_size_angstrom, self.snr, self.diameter_to_box]),
         )
-        for number, volume in enumerate(self.volumes):
-            write_volume(folder / f"state_{number}.mrc", volume.numpy(), self.pixel_size_angstrom)
 
     @staticmethod
     def load(folder: Path) -> "Truth":

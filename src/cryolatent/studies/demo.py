@@ -1,10 +1,11 @@
 """The demo: one simulated data set, one decoder, two posteriors, one report."""
 
+import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from cryolatent.analysis import Summary, analyze, read_summary
@@ -12,6 +13,7 @@ from cryolatent.data import open_star
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.report import render
 from cryolatent.runs.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from cryolatent.runs.files import new_folder
 from cryolatent.runs.run import Run
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
@@ -87,12 +89,13 @@ def demo(
 
     Raises:
         InputError: If the folder holds runs with other options.
+        CryolatentError: If a training fails.
     """
     data = output / "data"
-    if not (data / "truth" / "truth.npz").exists():
+    if not data.exists():
         tell(f"simulating {simulation.particles} particles, box {simulation.box}")
-        (data / "particles.star").unlink(missing_ok=True)
-        simulate(simulation, data)
+        with new_folder(data) as partial:
+            simulate(simulation, partial)
     runs = tuple(
         _open_or_create(output / posterior, configure(posterior, simulation), data)
         for posterior in POSTERIORS
@@ -109,7 +112,8 @@ def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
         stack = open_star(data / "particles.star", **config.data.reading())
         return prepare(path, config, stack, Watch())
     run = Run.open(path)
-    if run.config != config:
+    read_from = config.data.model_copy(update={"datadir": run.config.data.datadir})
+    if run.config != config.model_copy(update={"data": read_from}):
         raise InputError(
             path, "a run with other options", "the demo's own", "Choose another -o or remove it."
         )
@@ -125,38 +129,46 @@ def _work_side_by_side(runs: list[Run], truth: Path, tell: Callable[[str], None]
     if not runs:
         return
     tell(f"training {' and '.join(run.name for run in runs)} side by side, one thread each")
-    with ProcessPoolExecutor(len(runs), mp_context=get_context("spawn")) as pool:
-        pending = {run.name: pool.submit(_work, run.path, truth) for run in runs}
-        told = {run.name: len(run.entries()) for run in runs}
-        while pending:
+    told = {run.name: len(run.entries()) for run in runs}
+    context = get_context("spawn")
+    workers = {run.name: context.Process(target=_work, args=(run.path, truth)) for run in runs}
+    try:
+        for worker in workers.values():
+            worker.start()
+        while any(worker.is_alive() for worker in workers.values()):
             time.sleep(0.5)
+            _check(workers)
             for run in runs:
                 for entry in run.entries()[told[run.name] :]:
                     tell(_line(run, entry))
                     told[run.name] += 1
-            pending = {name: job for name, job in pending.items() if not _finished(job)}
+        _check(workers)
+    finally:
+        for worker in workers.values():
+            if worker.is_alive():
+                worker.terminate()
+                worker.join()
 
 
-def _finished(job: "Future[str]") -> bool:
-    if not job.done():
-        return False
-    error = job.result()
-    if error:
-        raise CryolatentError(error)
-    return True
+def _check(workers: dict[str, SpawnProcess]) -> None:
+    failed = [name for name, worker in workers.items() if worker.exitcode]
+    if failed:
+        raise CryolatentError(f"the training of {failed[0]} failed, see above; it can be continued")
 
 
-def _work(path: Path, truth: Path) -> str:
-    """Train and analyse a run; errors return as text, because they must pass between processes."""
+def _work(path: Path, truth: Path) -> None:
+    """Train and analyse a run in a process of its own."""
     run = Run.open(path)
     try:
         if run.manifest.status != "finished":
             train(run, run.open_stack())
-        with processor_threads(run.config.optimisation.threads):
+        with processor_threads(run.manifest.threads):
             analyze(run, clusters=CLUSTERS, truth=truth)
     except CryolatentError as error:
-        return str(error)
-    return ""
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _line(run: Run, entry: dict) -> str:

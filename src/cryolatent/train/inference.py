@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cryolatent.data import ParticleStack
+from cryolatent.errors import NonFiniteError
 from cryolatent.models import DiagonalNormal, NegativeElbo
 from cryolatent.runs.run import Latents
 from cryolatent.runs.system import System
@@ -25,6 +26,9 @@ def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None =
 
     Returns:
         One row per particle.
+
+    Raises:
+        NonFiniteError: If something of a particle is not finite.
     """
     watch = watch or Watch()
     watch.stage("reading latents", len(stack))
@@ -38,5 +42,10 @@ def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None =
         columns.append(q.to_columns() | parts)
         watch.advance(int(index[-1]) + 1)
     joined = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
+    for name, column in joined.items():
+        bad = torch.nonzero(~column.isfinite())
+        if len(bad):
+            particle = stack.ids[int(bad[0, 0])]
+            raise NonFiniteError(f"the posterior of particle {particle}: {name} is not finite.")
     distribution = DiagonalNormal.from_columns(joined)
     return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"])

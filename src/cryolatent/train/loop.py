@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from cryolatent.data import Batch, ParticleStack, scan
-from cryolatent.errors import NonFiniteError
+from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models import LossTerms, Objective
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
@@ -42,7 +42,7 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
     """
     run.set_status("running")
     try:
-        with processor_threads(run.config.optimisation.threads):
+        with run.locked(), processor_threads(run.manifest.threads):
             _train(run, stack, watch or Watch())
     except NonFiniteError:
         run.set_status("failed")
@@ -60,6 +60,8 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
     optimisers = build_optimisers(system, run.config)
     load_optimiser_tensors(optimisers, checkpoint.tensors)
     run.rewind_log(progress.epoch)
+    if progress.epoch < options.epochs:
+        run.forget_results()
     stopwatch, saved = Stopwatch(progress), time.monotonic()
     watch.stage("training", options.epochs * len(stack))
     while progress.epoch < options.epochs:
@@ -133,17 +135,44 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     Raises:
         InputError: If the folder is taken or the data are not usable.
     """
-    config = config.resolved()
     Run.check_free(path)
+    found_in = (config.data.datadir or Path.cwd()).resolve()
+    data = config.data.model_copy(update={"datadir": found_in})
+    config = config.model_copy(update={"data": data}).resolved()
     watch.stage("reading particles", len(stack.images))
-    radius = config.data.particle_radius
-    pixels = 0.45 * stack.disc.box if radius is None else radius / stack.pixel_size_angstrom
-    statistics = scan(stack, pixels, watch.advance)
+    statistics = scan(stack, radius_pixels(config, stack), watch.advance)
     system = assemble(config, stack.disc, len(stack), statistics)
     options = config.optimisation
     threads = options.threads or torch.get_num_threads()
     start = Checkpoint(system.tensors(), asdict(Progress()))
     return Run.create(path, config, Manifest.of(stack, options.seed, threads), start)
+
+
+def radius_pixels(config: TrainConfig, stack: ParticleStack) -> float:
+    """The radius beyond which pixels count as background.
+
+    Args:
+        config: Options.
+        stack: The particles.
+
+    Returns:
+        Radius in pixels.
+
+    Raises:
+        InputError: If the radius reaches the edge of the box.
+    """
+    radius, half = config.data.particle_radius, stack.disc.box / 2
+    if radius is None:
+        return 0.9 * half
+    limit = half * stack.pixel_size_angstrom
+    if radius >= limit:
+        raise InputError(
+            "--particle-radius",
+            f"{radius:g} Å",
+            f"less than half the box, {limit:g} Å",
+            "Give the radius, not the diameter.",
+        )
+    return radius / stack.pixel_size_angstrom
 
 
 def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress: Progress) -> None:
@@ -167,7 +196,7 @@ def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress:
     raise NonFiniteError(
         f"epoch {progress.epoch}, step {progress.step}: the loss of particle "
         f"{stack.ids[int(batch.index[row])]} is {total} (reconstruction {reconstruction}, "
-        f"KL {kl}). Lower --learning-rate; the last checkpoint is kept."
+        f"KL {kl}). Begin a new run with a lower --learning-rate."
     )
 
 
@@ -204,8 +233,17 @@ def save(
         system: The parts.
         optimisers: Their optimisers.
         progress: Where the training stands.
+
+    Raises:
+        NonFiniteError: If a tensor is not finite; the checkpoint before is kept.
     """
     tensors = system.tensors() | optimiser_tensors(optimisers)
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if bad:
+        raise NonFiniteError(
+            f"epoch {progress.epoch}, step {progress.step}: {bad[0]} is not finite. "
+            "Begin a new run with a lower --learning-rate."
+        )
     run.save_checkpoint(progress.step, Checkpoint(tensors, asdict(progress)))
 
 

@@ -94,7 +94,7 @@ class GeometricEncoding(nn.Module):
     """Sines and cosines of a point's components at geometrically spaced wavelengths.
 
     Args:
-        box: Side D of the box; wavelengths run from 2 to D voxels of real space.
+        box: Side D of the box; periods run from 2 to D voxels of Fourier space.
     """
 
     def __init__(self, box: int) -> None:
