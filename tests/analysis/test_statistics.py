@@ -7,19 +7,22 @@ from cryolatent.analysis import fsc_area, rand_index
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.embedding import cluster_latents, principal_components, umap_coordinates
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
-def test_interval_of_a_mean_is_two_standard_errors_wide() -> None:
-    values = RNG.normal(size=2000)
+def test_interval_of_a_mean_is_two_standard_errors_wide(rng: np.random.Generator) -> None:
+    values = rng.normal(size=2000)
     estimate = mean_estimate(values)
     assert estimate.value == pytest.approx(values.mean())
     half_width = 1.96 * values.std() / np.sqrt(2000)
     assert (estimate.high - estimate.low) / 2 == pytest.approx(half_width, rel=0.2)
 
 
-def test_interval_covers_the_truth_as_often_as_it_says() -> None:
-    estimates = [mean_estimate(RNG.normal(size=100), seed=s) for s in range(200)]
+def test_interval_covers_the_truth_as_often_as_it_says(rng: np.random.Generator) -> None:
+    estimates = [mean_estimate(rng.normal(size=400), seed=s) for s in range(200)]
     covered = sum(e.low <= 0 <= e.high for e in estimates)
     # 95 % of 200 is 190, three binomial standard deviations are 9
     assert 181 <= covered <= 199
@@ -40,10 +43,10 @@ def test_area_of_a_curve_by_hand() -> None:
     assert curve[0] == pytest.approx(0.2)
 
 
-def test_clusters_are_numbered_by_size_and_named_by_their_medoid() -> None:
+def test_clusters_are_numbered_by_size_and_named_by_their_medoid(rng: np.random.Generator) -> None:
     centres = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     sizes = [10, 40, 25]
-    z = np.concatenate([c + RNG.normal(size=(n, 2)) for c, n in zip(centres, sizes, strict=True)])
+    z = np.concatenate([c + rng.normal(size=(n, 2)) for c, n in zip(centres, sizes, strict=True)])
     truth = np.repeat([2, 0, 1], sizes)
     labels, medoids = cluster_latents(z, 3, seed=0)
     assert labels.tolist() == truth.tolist()
@@ -59,8 +62,8 @@ def test_clusters_are_no_more_than_distinct_latents() -> None:
     assert len(medoids) == 1
 
 
-def test_principal_components_keep_distances_and_order() -> None:
-    z = RNG.normal(size=(100, 3)) * [3, 1, 0.1]
+def test_principal_components_keep_distances_and_order(rng: np.random.Generator) -> None:
+    z = rng.normal(size=(100, 3)) * [3, 1, 0.1]
     coordinates, explained = principal_components(z)
     assert np.linalg.norm(coordinates[0] - coordinates[1]) == pytest.approx(
         np.linalg.norm(z[0] - z[1])
@@ -69,8 +72,8 @@ def test_principal_components_keep_distances_and_order() -> None:
     assert explained.sum() == pytest.approx(1)
 
 
-def test_umap_keeps_clusters_apart_and_repeats() -> None:
-    z = np.concatenate([RNG.normal(size=(30, 3)), 20 + RNG.normal(size=(30, 3))])
+def test_umap_keeps_clusters_apart_and_repeats(rng: np.random.Generator) -> None:
+    z = np.concatenate([rng.normal(size=(30, 3)), 20 + rng.normal(size=(30, 3))])
     first, again = umap_coordinates(z, 1), umap_coordinates(z, 1)
     assert np.array_equal(first, again)
     centres = first[:30].mean(axis=0), first[30:].mean(axis=0)

@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 from cryolatent.analysis.summary import Estimate
 
-RESAMPLES = 200
+RESAMPLES = 1000
 
 
 def bootstrap(
