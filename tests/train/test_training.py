@@ -232,8 +232,10 @@ def test_radius_beyond_the_box_is_refused(stack: ParticleStack, tmp_path: Path) 
 
 def test_one_process_at_a_time(stack: ParticleStack, tmp_path: Path) -> None:
     run = prepare(tmp_path / "run", small_config("table"), stack, Watch())
+    run.set_status("running")
     with run.locked(), pytest.raises(InputError, match="another process"):
         train(run, stack)
+    assert Run.open(run.path).manifest.status == "running"
 
 
 def test_killed_process_leaves_a_run_that_resumes_bit_for_bit(

@@ -97,7 +97,7 @@ def train(
     config
         TOML file of options, such as a run's config.toml; options given here override it.
     resume
-        Continue the run in --output; of the other options only --epochs may differ.
+        Continue the run in --output; of the other options only --epochs and --datadir may differ.
     """
     from cryolatent.cli.progress import training_watch
     from cryolatent.cli.training import resume_run

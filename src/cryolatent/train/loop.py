@@ -39,18 +39,16 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
 
     Raises:
         NonFiniteError: If the loss of a particle is not finite.
+        InputError: If another process trains the run now.
     """
-    run.set_status("running")
-    try:
-        with run.locked(), processor_threads(run.manifest.threads):
+    with run.locked(), processor_threads(run.manifest.threads):
+        run.set_status("running")
+        try:
             _train(run, stack, watch or Watch())
-    except NonFiniteError:
-        run.set_status("failed")
-        raise
-    except BaseException:
-        run.set_status("interrupted")
-        raise
-    run.set_status("finished")
+        except BaseException as error:
+            run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
+            raise
+        run.set_status("finished")
 
 
 def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
