@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_analysis_again_replaces_and_repeats(analysed: tuple[Run, Path]) -> None
     fewer = analyze(run, clusters=2)
     assert len(list((run.path / "analysis" / "volumes").iterdir())) == 2
     assert fewer.truth is None
+    analyze(run, clusters=3, truth=truth)
+
+
+def test_analysis_cut_short_leaves_no_summary(
+    analysed: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, truth = analysed
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[analyze.__module__], "write_volume", dies)
+        with pytest.raises(KeyboardInterrupt):
+            analyze(run, clusters=3, truth=truth)
+    with pytest.raises(InputError, match="no analysis"):
+        read_summary(run)
     analyze(run, clusters=3, truth=truth)
 
 

@@ -82,8 +82,10 @@ def test_datadir_comes_after_the_star_files_folder(files, tmp_path, monkeypatch)
         images[:] = 2 * files.stacks["images.mrcs"]
     here = open_star(star, datadir=other).images.read(rows)
     np.testing.assert_array_equal(here, files.stacks["images.mrcs"])
+    assert open_star(star, datadir=other).datadir is None
     (star.parent / "images.mrcs").unlink()
     np.testing.assert_array_equal(open_star(star, datadir=other).images.read(rows), 2 * here)
+    assert open_star(star, datadir=other).datadir == other.resolve()
     monkeypatch.chdir(other)
     np.testing.assert_array_equal(open_star(star).images.read(rows), 2 * here)
 

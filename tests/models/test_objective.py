@@ -169,6 +169,6 @@ def with_images(batch: Batch, value: float) -> Batch:
     return Batch(batch.index, batch.owner, images, batch.poses, batch.ctf, batch.evidence)
 
 
-def test_kl_of_the_start_of_a_table_is_not_counted_as_evidence() -> None:
+def test_kl_of_the_start_of_a_table_by_hand() -> None:
     q = DiagonalNormal(torch.zeros(1, 4), torch.full((1, 4), -8.0))
     assert float(q.kl()) == pytest.approx(4 * 0.5 * (math.exp(-8) - 1 + 8))

@@ -153,12 +153,11 @@ def test_replaced_stack_changes_the_digest(tmp_path: Path) -> None:
     stack = small_stack(tmp_path / "data", particles=4)
     before = input_digest(stack)
     assert input_digest(stack) == before
-    other = small_stack(tmp_path / "other", particles=4, snr=2.0)
+    small_stack(tmp_path / "other", particles=4, snr=2.0)
     (tmp_path / "data" / "particles.mrcs").write_bytes(
         (tmp_path / "other" / "particles.mrcs").read_bytes()
     )
     assert input_digest(stack) != before
-    assert len(other) == 4
 
 
 def test_derived_defaults_follow_what_they_are_derived_from() -> None:

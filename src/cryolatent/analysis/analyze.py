@@ -86,6 +86,8 @@ def analyze(
     tell("UMAP")
     maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, z.shape[1]))}
     maps |= {f"umap_{axis}": column for axis, column in enumerate(umap_coordinates(z, seed).T)}
+    # the summary stands for a complete analysis, so the old one goes before its parts change
+    (run.path / "analysis" / "summary.json").unlink(missing_ok=True)
     _write_embedding(run, latents, maps | {"cluster": labels}, matched)
     tell("volumes")
     decoder = restore(run).model.decoder

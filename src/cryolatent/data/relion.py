@@ -50,7 +50,8 @@ def open_star(
     """
     table = read_star(path)
     _refuse_unsupported(table)
-    images = _open_images(table, datadir, -1 if invert_contrast else 1)
+    elsewhere = Path.cwd() if datadir is None else Path(datadir)
+    images, beside = _open_images(table, elsewhere, -1 if invert_contrast else 1)
     pixel_size = pixel_sizes_angstrom(table)
     if np.ptp(pixel_size) > 1e-4 * pixel_size[0]:
         raise InputError(
@@ -71,6 +72,7 @@ def open_star(
         source_rows=rows,
         half_set=table.numbers("rlnRandomSubset", 0.0).astype(int),
         shells=shells,
+        datadir=None if beside else elsewhere.resolve(),
     )
 
 
@@ -172,9 +174,10 @@ def _refuse(table: StarTable, column: str, row: int, neutral: str) -> None:
     )
 
 
-def _open_images(table: StarTable, datadir: str | Path | None, sign: int) -> MrcImages:
+def _open_images(table: StarTable, elsewhere: Path, sign: int) -> tuple[MrcImages, bool]:
+    """Open the stacks, and say whether all of them were found from the STAR file's folder."""
     index, file_index, names = _image_names(table)
-    folders = [table.path.parent, Path.cwd() if datadir is None else Path(datadir)]
+    folders = [table.path.parent, elsewhere]
     files, box = [], 0
     for number, name in enumerate(names):
         rows = np.flatnonzero(file_index == number)
@@ -199,7 +202,8 @@ def _open_images(table: StarTable, datadir: str | Path | None, sign: int) -> Mrc
                 row=f"particle row {beyond[0] + 1}",
             )
         files.append(file)
-    return MrcImages(box, tuple(files), file_index, index, sign)
+    beside = files == [table.path.parent / name for name in names]
+    return MrcImages(box, tuple(files), file_index, index, sign), beside
 
 
 def _image_names(table: StarTable) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -35,6 +35,7 @@ class ParticleStack:
         source_rows: For each observation, its zero-based row in `source`.
         half_set: For each particle the half-set (1 or 2) that the source assigned, or 0.
         shells: Last Fourier shell used; by default all below Nyquist.
+        datadir: Folder that image names had to be looked up in, if not the source's own.
 
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
@@ -49,6 +50,7 @@ class ParticleStack:
     source_rows: np.ndarray
     half_set: np.ndarray
     shells: int | None = None
+    datadir: Path | None = None
 
     def __post_init__(self) -> None:
         observations = int(self.offsets[-1])

@@ -96,6 +96,8 @@ def demo(
         tell(f"simulating {simulation.particles} particles, box {simulation.box}")
         with new_folder(data) as partial:
             simulate(simulation, partial)
+    elif not (data / "truth" / "truth.npz").exists():
+        raise InputError(data, "other files", "the demo's own data", "Choose another -o.")
     runs = tuple(
         _open_or_create(output / posterior, configure(posterior, simulation), data)
         for posterior in POSTERIORS
@@ -112,8 +114,7 @@ def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
         stack = open_star(data / "particles.star", **config.data.reading())
         return prepare(path, config, stack, Watch())
     run = Run.open(path)
-    read_from = config.data.model_copy(update={"datadir": run.config.data.datadir})
-    if run.config != config.model_copy(update={"data": read_from}):
+    if run.config != config:
         raise InputError(
             path, "a run with other options", "the demo's own", "Choose another -o or remove it."
         )

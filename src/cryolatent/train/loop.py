@@ -134,8 +134,7 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
         InputError: If the folder is taken or the data are not usable.
     """
     Run.check_free(path)
-    found_in = (config.data.datadir or Path.cwd()).resolve()
-    data = config.data.model_copy(update={"datadir": found_in})
+    data = config.data.model_copy(update={"datadir": stack.datadir})
     config = config.model_copy(update={"data": data}).resolved()
     watch.stage("reading particles", len(stack.images))
     statistics = scan(stack, radius_pixels(config, stack), watch.advance)
