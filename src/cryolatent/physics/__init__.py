@@ -2,7 +2,9 @@
 
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
 from cryolatent.physics.grid import FourierDisc, disc_to_images, images_to_disc, shift_phases
+from cryolatent.physics.lattice import FourierLattice
 from cryolatent.physics.poses import Poses, rotation_defect
+from cryolatent.physics.slicing import Interpolation, insert_slices, slice_lattice
 from cryolatent.physics.spectra import (
     background_spectrum,
     fourier_shell_correlation,
@@ -20,6 +22,8 @@ from cryolatent.physics.volumes import (
 __all__ = [
     "CTF",
     "FourierDisc",
+    "FourierLattice",
+    "Interpolation",
     "Poses",
     "background_spectrum",
     "disc_to_images",
@@ -28,10 +32,12 @@ __all__ = [
     "half_space_to_volume",
     "images_to_disc",
     "in_canonical_half",
+    "insert_slices",
     "lattice_half_space",
     "resolution_angstrom",
     "rotation_defect",
     "shift_phases",
+    "slice_lattice",
     "slice_volume",
     "soft_disc",
     "volume_to_fourier",
