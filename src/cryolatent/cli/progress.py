@@ -59,9 +59,26 @@ def training_watch() -> Iterator["Watch"]:
             watch.advance = stage(name, total)
 
         watch.stage = begin
-        watch.epoch = lambda entry: console.print(
-            f"epoch {entry['epoch'] + 1:>4}  reconstruction "
-            f"{entry['reconstruction']:.4g}  KL {entry['kl']:.3f}  {entry['seconds']:.0f} s",
-            highlight=False,
-        )
+        watch.epoch = lambda entry: console.print(epoch_line(entry), highlight=False)
         yield watch
+
+
+def epoch_line(entry: dict) -> str:
+    """Say what an epoch, or a pass of expectation maximisation, came to.
+
+    Args:
+        entry: Its log entry.
+
+    Returns:
+        One line.
+    """
+    if "curve" in entry:
+        return (
+            f"pass {entry['epoch'] + 1:>4}  shells {entry['shells']:>3}  volumes "
+            f"{entry['volumes']:>2}  evidence {entry['objective']:10.2f} nats/particle  "
+            f"{entry['seconds']:.0f} s"
+        )
+    return (
+        f"epoch {entry['epoch'] + 1:>4}  reconstruction {entry['reconstruction']:.4g}  "
+        f"KL {entry['kl']:.3f}  {entry['seconds']:.0f} s"
+    )

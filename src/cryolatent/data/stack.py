@@ -172,9 +172,26 @@ class ParticleStack:
         """
         half = self.half_set
         if not np.isin(half, (1, 2)).all():
-            originals = [re.sub(r"#\d+$", "", name) for name in self.ids.tolist()]
-            names, original = np.unique(originals, return_inverse=True)
-            order = np.random.default_rng(seed).permutation(len(names))
-            half = np.where(order < len(names) / 2, 1, 2)[original]
+            half = np.where(self._drawn(seed) < 0.5, 1, 2)
         first, second = (torch.from_numpy(np.flatnonzero(half == side)) for side in (1, 2))
         return first, second
+
+    def hold_out(self, share: float, seed: int) -> tuple[Int[Tensor, " a"], Int[Tensor, " b"]]:
+        """Keep some particles aside at random, copies of one particle together.
+
+        Args:
+            share: Share of the particles to keep aside.
+            seed: Fixes the choice.
+
+        Returns:
+            The other particles, and those kept aside, each in ascending order.
+        """
+        held = self._drawn(seed) < share
+        return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
+
+    def _drawn(self, seed: int) -> np.ndarray:
+        """A number between 0 and 1 for each particle, evenly spread; copies share theirs."""
+        originals = [re.sub(r"#\d+$", "", name) for name in self.ids.tolist()]
+        names, original = np.unique(originals, return_inverse=True)
+        order = np.random.default_rng(seed).permutation(len(names))
+        return (order / len(names))[original]

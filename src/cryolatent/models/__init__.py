@@ -1,18 +1,21 @@
 """Decoders, posteriors, likelihoods and the objective that joins them."""
 
-from cryolatent.models.decoders import Decoder, MlpDecoder
-from cryolatent.models.distributions import DiagonalNormal, Distribution
+from cryolatent.models.decoders import Decoder, MlpDecoder, SubspaceDecoder
+from cryolatent.models.distributions import DiagonalNormal, Distribution, FullNormal, OneOf
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.likelihood import FourierGaussian, Likelihood
 from cryolatent.models.objective import LossTerms, NegativeElbo, Objective, ReportObjective
-from cryolatent.models.posteriors import Encoder, LookupTable, Posterior
+from cryolatent.models.posteriors import Categorical, Encoder, ExactGaussian, LookupTable, Posterior
 
 __all__ = [
+    "Categorical",
     "Decoder",
     "DiagonalNormal",
     "Distribution",
     "Encoder",
+    "ExactGaussian",
     "FourierGaussian",
+    "FullNormal",
     "GenerativeModel",
     "Likelihood",
     "LookupTable",
@@ -20,6 +23,8 @@ __all__ = [
     "MlpDecoder",
     "NegativeElbo",
     "Objective",
+    "OneOf",
     "Posterior",
     "ReportObjective",
+    "SubspaceDecoder",
 ]

@@ -93,3 +93,135 @@ class DiagonalNormal(Distribution):
         z_dim = sum(name.startswith("mean_") for name in columns)
         loc = torch.stack([columns[f"mean_{j}"] for j in range(z_dim)], dim=-1)
         return cls(loc, torch.stack([columns[f"log_var_{j}"] for j in range(z_dim)], dim=-1))
+
+
+@dataclass(frozen=True)
+class FullNormal(Distribution):
+    """Normal distributions with correlated components.
+
+    Args:
+        loc: Means.
+        covariance: Covariances.
+    """
+
+    loc: Float[Tensor, "n zdim"]
+    covariance: Float[Tensor, "n zdim zdim"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n zdim"]:
+        """Expected latents."""
+        return self.loc
+
+    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
+        """Draw latents, ``μ + L ε`` with ``L Lᵀ = Σ``."""
+        noise = torch.randn(self.loc.shape, generator=generator, dtype=self.loc.dtype)
+        return self.loc + (torch.linalg.cholesky(self.covariance) @ noise[..., None])[..., 0]
+
+    def kl(self) -> Float[Tensor, " n"]:
+        """``½ (tr Σ + μᵀμ - d - log det Σ)``."""
+        return normal_kl(self.loc, self.covariance)
+
+    def to_columns(self) -> dict[str, Float[Tensor, " n"]]:
+        """Columns ``mean_0 ...`` and ``cov_0_0``, ``cov_1_0``, ``cov_1_1`` ..."""
+        size = self.loc.shape[1]
+        columns = {f"mean_{j}": self.loc[:, j] for j in range(size)}
+        return columns | {
+            f"cov_{j}_{k}": self.covariance[:, j, k] for j in range(size) for k in range(j + 1)
+        }
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> "FullNormal":
+        """Build the distribution from the columns of `to_columns`."""
+        size = sum(name.startswith("mean_") for name in columns)
+        loc = torch.stack([columns[f"mean_{j}"] for j in range(size)], dim=-1)
+        rows = [
+            torch.stack([columns[f"cov_{max(j, k)}_{min(j, k)}"] for k in range(size)], dim=-1)
+            for j in range(size)
+        ]
+        return cls(loc, torch.stack(rows, dim=1))
+
+
+@dataclass(frozen=True)
+class OneOf(Distribution):
+    """Distributions over K states; a latent is the state's unit vector.
+
+    Args:
+        shares: Probability of each state.
+        log_weights: Logarithms of the states' prior probabilities.
+    """
+
+    shares: Float[Tensor, "n k"]
+    log_weights: Float[Tensor, "n k"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n k"]:
+        """Expected latents: the shares."""
+        return self.shares
+
+    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n k"]:
+        """Draw states; the gradient is that of the shares (straight through).
+
+        Source:
+            Bengio, Léonard and Courville 2013, arXiv:1308.3432.
+        """
+        drawn = torch.multinomial(self.shares.detach(), 1, generator=generator)[:, 0]
+        hard = torch.nn.functional.one_hot(drawn, self.shares.shape[1]).to(self.shares.dtype)
+        return hard + self.shares - self.shares.detach()
+
+    def kl(self) -> Float[Tensor, " n"]:
+        """``Σ_k r_k (log r_k - log π_k)``."""
+        entropy = torch.xlogy(self.shares, self.shares)
+        return (entropy - self.shares * self.log_weights).sum(-1).clamp(min=0)
+
+    def to_columns(self) -> dict[str, Float[Tensor, " n"]]:
+        """Columns ``share_0 ...`` and ``log_weight_0 ...``."""
+        columns = {f"share_{k}": self.shares[:, k] for k in range(self.shares.shape[1])}
+        return columns | {
+            f"log_weight_{k}": self.log_weights[:, k] for k in range(self.shares.shape[1])
+        }
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> "OneOf":
+        """Build the distribution from the columns of `to_columns`."""
+        states = range(sum(name.startswith("share_") for name in columns))
+        parts = (
+            torch.stack([columns[f"{name}_{k}"] for k in states], dim=-1)
+            for name in ("share", "log_weight")
+        )
+        return cls(*parts)
+
+
+def normal_kl(
+    mean: Float[Tensor, "n zdim"], covariance: Float[Tensor, "n zdim zdim"]
+) -> Float[Tensor, " n"]:
+    """Divergence of normal distributions from the standard normal, in nats.
+
+    Args:
+        mean: Means.
+        covariance: Covariances.
+
+    Returns:
+        ``½ (tr Σ + μᵀμ - d - log det Σ)``.
+    """
+    trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    root = torch.linalg.cholesky(covariance)
+    log_det = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return 0.5 * (trace + mean.square().sum(-1) - mean.shape[-1] - log_det)
+
+
+def from_columns(columns: dict[str, Float[Tensor, " n"]]) -> Distribution:
+    """Build the distribution that some columns describe.
+
+    Args:
+        columns: One column per scalar parameter, perhaps among others.
+
+    Returns:
+        A distribution of the kind that names its columns so.
+
+    Raises:
+        ValueError: If the columns are of no kind.
+    """
+    for name, kind in (("log_var_0", DiagonalNormal), ("cov_0_0", FullNormal), ("share_0", OneOf)):
+        if name in columns:
+            return kind.from_columns(columns)
+    raise ValueError(f"columns {sorted(columns)} describe no distribution")

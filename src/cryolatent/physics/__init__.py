@@ -3,6 +3,14 @@
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
 from cryolatent.physics.grid import FourierDisc, disc_to_images, images_to_disc, shift_phases
 from cryolatent.physics.lattice import FourierLattice
+from cryolatent.physics.normal import (
+    NormalEquations,
+    apply_normal,
+    pack,
+    residual_power,
+    slice_products,
+    unpack,
+)
 from cryolatent.physics.poses import Poses, rotation_defect
 from cryolatent.physics.slicing import Interpolation, insert_slices, slice_lattice
 from cryolatent.physics.spectra import (
@@ -24,7 +32,9 @@ __all__ = [
     "FourierDisc",
     "FourierLattice",
     "Interpolation",
+    "NormalEquations",
     "Poses",
+    "apply_normal",
     "background_spectrum",
     "disc_to_images",
     "electron_wavelength_angstrom",
@@ -34,11 +44,15 @@ __all__ = [
     "in_canonical_half",
     "insert_slices",
     "lattice_half_space",
+    "pack",
+    "residual_power",
     "resolution_angstrom",
     "rotation_defect",
     "shift_phases",
     "slice_lattice",
+    "slice_products",
     "slice_volume",
     "soft_disc",
+    "unpack",
     "volume_to_fourier",
 ]

@@ -108,79 +108,128 @@ def insert_weighted(images, weights, gains, geometry, values, density):
 
 
 @kernel
-def project_gram(values, images, weights, starts, geometry, gram, inner):
-    """Inner products of each observation's slices, shell by shell.
+def _place(rotation, coordinates, scale, reach, voxels, signs):
+    """Find the nearest voxel of every coefficient of a slice, and its point's sign."""
+    row, side = reach + 1, 2 * reach + 1
+    origin = (reach * side + reach) * row
+    xx, xy, xz = scale * rotation[0, 0], scale * rotation[0, 1], scale * rotation[0, 2]
+    yx, yy, yz = scale * rotation[1, 0], scale * rotation[1, 1], scale * rotation[1, 2]
+    for k in range(coordinates.shape[0]):
+        kx, ky = coordinates[k, 0], coordinates[k, 1]
+        x = kx * xx + ky * yx
+        sign = np.float32(1.0) if x >= 0 else np.float32(-1.0)
+        at_x = int(np.rint(sign * x))
+        at_y = int(np.rint(sign * (kx * xy + ky * yy)))
+        at_z = int(np.rint(sign * (kx * xz + ky * yz)))
+        voxels[k] = (at_z * side + at_y) * row + at_x + origin
+        signs[k] = sign
+
+
+@kernel
+def slice_products(values, images, weights, gains, geometry, gram, inner):
+    """Inner products of each observation's nearest-neighbour slices with each other and the image.
 
     With g_c the slice of component c, w the squared transfer function and x the filtered image:
-    ``gram[n, s, (c, d)] = Σ_k w Re(g_c* g_d)`` for d <= c, and ``inner[n, s, c] = Σ_k Re(g_c* x)``.
-    Coefficients are in the order of their shells; shell s begins at ``starts[s]``.
+    ``gram[n, (c, d)] = Σ_k gain w Re(g_c* g_d)`` for d <= c, or for d = c alone if `gram` has only
+    as many columns as there are components; ``inner[n, c] = Σ_k gain Re(g_c* x)``.
     """
-    rotations, coordinates, scale, reach, taps = geometry
+    rotations, coordinates, scale, reach, _ = geometry
     components, size = values.shape[1], coordinates.shape[0]
-    real = np.empty((components, size), np.float32)
-    imaginary = np.empty((components, size), np.float32)
-    voxels, shares = np.empty(taps, np.int64), np.empty(taps, np.float32)
+    independent = gram.shape[1] == components
+    real, imaginary = np.empty((2, components, size), np.float32)
+    image_real, image_imaginary, weight, signs = np.empty((4, size), np.float32)
+    voxels = np.empty(size, np.int32)
     for n in range(rotations.shape[0]):
+        _place(rotations[n], coordinates, scale, reach, voxels, signs)
         for k in range(size):
-            sign = _touch(rotations[n], coordinates[k], scale, reach, taps, voxels, shares)
+            weight[k] = gains[k] * weights[n, k]
+            image_real[k] = gains[k] * images[n, k].real
+            image_imaginary[k] = gains[k] * images[n, k].imag * signs[k]
+        for k in range(size):
+            voxel = voxels[k]
             for c in range(components):
-                re, im = np.float32(0), np.float32(0)
-                for tap in range(taps):
-                    value = values[voxels[tap], c]
-                    re += shares[tap] * value.real
-                    im += shares[tap] * value.imag
-                real[c, k], imaginary[c, k] = re, sign * im
-        for s in range(starts.shape[0] - 1):
-            pair = 0
-            for c in range(components):
+                value = values[voxel, c]
+                real[c, k], imaginary[c, k] = value.real, value.imag
+        pair = 0
+        for c in range(components):
+            total = np.float32(0)
+            for k in range(size):
+                total += real[c, k] * image_real[k] + imaginary[c, k] * image_imaginary[k]
+            inner[n, c] = total
+            for d in range(c if independent else 0, c + 1):
                 total = np.float32(0)
-                for k in range(starts[s], starts[s + 1]):
-                    x = images[n, k]
-                    total += real[c, k] * x.real + imaginary[c, k] * x.imag
-                inner[n, s, c] = total
-                for d in range(c + 1):
-                    total = np.float32(0)
-                    for k in range(starts[s], starts[s + 1]):
-                        total += weights[n, k] * (
-                            real[c, k] * real[d, k] + imaginary[c, k] * imaginary[d, k]
-                        )
-                    gram[n, s, pair] = total
-                    pair += 1
+                for k in range(size):
+                    total += weight[k] * (
+                        real[c, k] * real[d, k] + imaginary[c, k] * imaginary[d, k]
+                    )
+                gram[n, pair] = total
+                pair += 1
 
 
 @kernel
 def insert_normal(images, weights, gains, seconds, firsts, geometry, matrix, vector):
-    """Add observations to the normal equations of every voxel.
+    """Add observations to the normal equations of their nearest voxels.
 
-    ``matrix[v, (c, d)] += gain · w · E[ζ_c ζ_d]`` for d <= c and ``vector[v, c] += gain · x ·
-    E[ζ_c]``, both times the interpolation weight; ζ are the observation's coefficients.
+    ``matrix[v, (c, d)] += gain w E[ζ_c ζ_d]`` for d <= c, or for d = c alone if `seconds` has only
+    as many columns as there are components; ``vector[v, c] += gain x E[ζ_c]``, real and imaginary
+    parts side by side; ζ are the observation's coefficients.
     """
+    rotations, coordinates, scale, reach, _ = geometry
+    size = coordinates.shape[0]
     components, pairs = firsts.shape[1], seconds.shape[1]
-    rotations, coordinates, scale, reach, taps = geometry
-    voxels, shares = np.empty(taps, np.int64), np.empty(taps, np.float32)
+    signs, voxels = np.empty(size, np.float32), np.empty(size, np.int32)
     for n in range(rotations.shape[0]):
-        for k in range(coordinates.shape[0]):
-            sign = _touch(rotations[n], coordinates[k], scale, reach, taps, voxels, shares)
-            weight, value = gains[k] * weights[n, k], gains[k] * images[n, k]
-            value = complex(value.real, sign * value.imag)
-            for tap in range(taps):
-                v, share = voxels[tap], shares[tap]
-                for pair in range(pairs):
-                    matrix[v, pair] += share * weight * seconds[n, pair]
-                for c in range(components):
-                    vector[v, c] += share * firsts[n, c] * value
+        _place(rotations[n], coordinates, scale, reach, voxels, signs)
+        for k in range(size):
+            weight = gains[k] * weights[n, k]
+            real = gains[k] * images[n, k].real
+            imaginary = gains[k] * images[n, k].imag * signs[k]
+            row = matrix[voxels[k]]
+            for pair in range(pairs):
+                row[pair] += weight * seconds[n, pair]
+            row = vector[voxels[k]]
+            for c in range(components):
+                row[2 * c] += firsts[n, c] * real
+                row[2 * c + 1] += firsts[n, c] * imaginary
+
+
+@kernel
+def residual_power(values, images, weights, seconds, firsts, geometry, shells, power):
+    """Add the expected squared residuals of each shell, but for the images' own power.
+
+    ``power[s] += Σ w E|g ζ|² - 2 Re(x* g E[ζ])`` over the coefficients of shell s.
+    """
+    rotations, coordinates, scale, reach, _ = geometry
+    size, components = coordinates.shape[0], values.shape[1]
+    independent = seconds.shape[1] == components
+    signs, voxels = np.empty(size, np.float32), np.empty(size, np.int32)
+    for n in range(rotations.shape[0]):
+        _place(rotations[n], coordinates, scale, reach, voxels, signs)
+        for k in range(size):
+            row = values[voxels[k]]
+            real, imaginary = images[n, k].real, images[n, k].imag * signs[k]
+            cross, square = np.float64(0), np.float64(0)
+            pair = 0
+            for c in range(components):
+                cross += firsts[n, c] * (row[c].real * real + row[c].imag * imaginary)
+                for d in range(c if independent else 0, c + 1):
+                    product = row[c].real * row[d].real + row[c].imag * row[d].imag
+                    square += (2 if d < c else 1) * seconds[n, pair] * product
+                    pair += 1
+            power[shells[k]] += weights[n, k] * square - 2 * cross
 
 
 @kernel
 def apply_normal(matrix, values, out):
-    """Multiply each voxel's components by its symmetric matrix, given as its lower triangle."""
+    """Multiply each voxel's components by its symmetric matrix: a lower triangle or a diagonal."""
     components = values.shape[1]
+    independent = matrix.shape[1] == components
     for v in range(values.shape[0]):
         for c in range(components):
             out[v, c] = 0
         pair = 0
         for c in range(components):
-            for d in range(c):
+            for d in range(c if independent else 0, c):
                 out[v, c] += matrix[v, pair] * values[v, d]
                 out[v, d] += matrix[v, pair] * values[v, c]
                 pair += 1

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import grid_sample, pad
 
 from cryolatent.physics.grid import FourierDisc
 
@@ -30,8 +31,11 @@ class FourierLattice:
 
     @cached_property
     def reach(self) -> int:
-        """Largest |index| of a voxel along an axis."""
-        return self.oversampling * (self.disc.radius + 1)
+        """Largest |index| of a voxel along an axis.
+
+        Points lie below ``radius + 1/2``; one voxel more is touched at most.
+        """
+        return ceil(self.oversampling * (self.disc.radius + 0.5))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -44,10 +48,15 @@ class FourierLattice:
         z, y, x = self.shape
         return z * y * x
 
-    @property
+    @cached_property
     def side(self) -> int:
         """Side of the real-space grid on which `to_field` samples the field of view."""
-        return 2 * self.reach + 2
+        from scipy.fft import next_fast_len
+
+        side = 2 * self.reach + 2
+        while side % 2 or side != next_fast_len(side, real=True):
+            side += 1
+        return side
 
     @cached_property
     def frequency(self) -> Float[Tensor, " v"]:
@@ -124,29 +133,90 @@ class FourierLattice:
             values: Fourier values at the voxels.
 
         Returns:
-            Real fields, centred; values are in the scale of the lattice (see `from_field`).
+            Real fields in FFT order (centre first), the sum over all frequencies at each point.
         """
-        components = values.shape[1]
-        grid = torch.zeros(components, *(self.side,) * 3, dtype=values.dtype)[..., : self.reach + 2]
-        index = torch.arange(-self.reach, self.reach + 1) % self.side
-        grid[:, index[:, None], index, : self.reach + 1] = values.T.reshape(-1, *self.shape)
-        field = torch.fft.irfftn(grid, s=(self.side,) * 3, dim=(-3, -2, -1), norm="forward")
-        return torch.fft.fftshift(field, dim=(-3, -2, -1))
+        return self.inverse(self.to_grid(values))
 
     def from_field(self, field: Float[Tensor, "c z y x"]) -> Complex[Tensor, "v c"]:
         """Transform from real space; the inverse of `to_field`.
 
         Args:
-            field: Real fields of `side` points an axis, centred.
+            field: Real fields of `side` points an axis, in FFT order.
 
         Returns:
             Fourier values at the voxels.
         """
-        field = torch.fft.ifftshift(field, dim=(-3, -2, -1))
         grid = torch.fft.rfftn(field, dim=(-3, -2, -1), norm="forward")
-        index = torch.arange(-self.reach, self.reach + 1) % self.side
+        index = self._positions
         values = grid[:, index[:, None], index, : self.reach + 1]
         return values.reshape(len(field), -1).T.contiguous()
+
+    def to_grid(self, values: Tensor) -> Tensor:
+        """Lay voxels out as a real transform's half grid, zero elsewhere.
+
+        Args:
+            values: Numbers at the voxels, ``[v, c]``.
+
+        Returns:
+            The same, ``[c, side, side, side / 2 + 1]``.
+        """
+        shape = (values.shape[1], self.side, self.side, self.side // 2 + 1)
+        grid = torch.zeros(shape, dtype=values.dtype)
+        index = self._positions
+        grid[:, index[:, None], index, : self.reach + 1] = values.T.reshape(-1, *self.shape)
+        return grid
+
+    def inverse(self, grid: Complex[Tensor, "c kz ky kx"]) -> Float[Tensor, "c z y x"]:
+        """Transform a half grid to real space.
+
+        Args:
+            grid: From `to_grid`.
+
+        Returns:
+            Real fields in FFT order.
+        """
+        return torch.fft.irfftn(grid, s=(self.side,) * 3, dim=(-3, -2, -1), norm="forward")
+
+    def field_of(self, mask: Float[Tensor, "z y x"]) -> Float[Tensor, "z y x"]:
+        """Sample a map of the box where `to_field` samples the field of view.
+
+        Args:
+            mask: A map of the box; beyond it is zero.
+
+        Returns:
+            Its trilinear interpolation, in FFT order.
+        """
+        box = self.disc.box
+        steps = torch.arange(self.side) - self.side // 2
+        position = steps * (self.oversampling * box / self.side) + box // 2
+        unit = (2 * position + 1) / box - 1
+        z, y, x = torch.meshgrid(unit, unit, unit, indexing="ij")
+        points = torch.stack([x, y, z], dim=-1)[None]
+        field = grid_sample(mask[None, None], points, align_corners=False)[0, 0]
+        return torch.fft.ifftshift(field)
+
+    @property
+    def _positions(self) -> Tensor:
+        return torch.arange(-self.reach, self.reach + 1) % self.side
+
+    def grown_from(
+        self, values: Complex[Tensor, "u c"], smaller: "FourierLattice"
+    ) -> Complex[Tensor, "v c"]:
+        """Copy the values of a lattice of fewer shells; the new voxels are zero.
+
+        Args:
+            values: Fourier values at the smaller lattice's voxels.
+            smaller: A lattice of the same box and oversampling.
+
+        Returns:
+            Fourier values at this lattice's voxels.
+        """
+        grown = torch.zeros(*self.shape, values.shape[1], dtype=values.dtype)
+        side, gap = 2 * smaller.reach + 1, self.reach - smaller.reach
+        middle = slice(gap, gap + side)
+        cube = (values * smaller.inside[:, None]).view(*smaller.shape, -1)
+        grown[middle, middle, : smaller.reach + 1] = cube
+        return grown.view(self.size, -1)
 
     def to_volumes(
         self, values: Complex[Tensor, "v c"], gridding_power: int = 2

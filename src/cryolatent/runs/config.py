@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cryolatent.errors import InputError
 
@@ -50,11 +50,22 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """What is trained."""
 
-    posterior: Literal["encoder", "table"] = "encoder"
-    """Posterior: amortised encoder, or variational lookup table."""
+    posterior: Literal["encoder", "table", "exact", "categorical"] = "encoder"
+    """Posterior: amortised encoder; variational lookup table; exact normal or categorical, which
+    are trained by expectation maximisation and need no learning rate."""
+
+    decoder: Literal["mlp", "subspace"] | None = None
+    """Decoder: coordinate network, or a few volumes weighted by functions of z. If left out,
+    subspace for the exact posteriors and mlp for the others."""
 
     z_dim: Positive = 8
-    """Number of latent dimensions."""
+    """Number of latent dimensions; with an exact posterior the largest number that is tried."""
+
+    coefficients: Literal["linear", "polynomial", "fourier", "network"] = "linear"
+    """Weights of the volumes as functions of z (decoder subspace)."""
+
+    contrast_spread: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Standard deviation of the particles' contrast about 1 (exact posteriors)."""
 
     encoder_width: Positive = 256
     """Units per layer of the encoder (posterior encoder)."""
@@ -71,6 +82,11 @@ class ModelConfig(Section):
     table_start: Literal["zero", "random"] = "zero"
     """Start of the table: all at zero and narrow, or drawn as in the report's code (posterior
     table)."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the posterior is known in closed form, given decoder and noise."""
+        return self.posterior in ("exact", "categorical")
 
 
 @Parameter(name="*", group=Group("Training", sort_key=3))
@@ -113,6 +129,30 @@ class OptimisationConfig(Section):
     """Minutes between checkpoints within an epoch; there is always one after each epoch."""
 
 
+@Parameter(name="*", group=Group("Expectation maximisation (exact posteriors)", sort_key=4))
+class SearchConfig(Section):
+    """How exact posteriors and their volumes are found."""
+
+    search_shells: Positive = 12
+    """Last shell of the search for a subspace; the volumes are then refined to all shells."""
+
+    starts: Positive = 2
+    """Random starts at the lowest shells; the best evidence is kept."""
+
+    states: Positive | None = None
+    """Number of states (posterior categorical); chosen by held-out evidence if left out."""
+
+    hold_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Share of the particles kept aside to choose the number of dimensions and states."""
+
+    mask: Path | None = None
+    """Solvent mask (.mrc, values 0 to 1, box and pixel size of the particles); made from the
+    consensus if left out."""
+
+    focus_mask: Path | None = None
+    """Mask outside which volumes may not differ from the consensus."""
+
+
 DERIVED = ("beta", "beta_warmup", "table_learning_rate")
 
 
@@ -122,6 +162,16 @@ class TrainConfig(Section):
     data: Annotated[DataConfig, Flat] = DataConfig()
     model: Annotated[ModelConfig, Flat] = ModelConfig()
     optimisation: Annotated[OptimisationConfig, Flat] = OptimisationConfig()
+    search: Annotated[SearchConfig, Flat] = SearchConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainConfig":
+        model = self.model
+        if model.is_exact and (model.decoder == "mlp" or model.coefficients != "linear"):
+            raise ValueError(
+                f"posterior {model.posterior}: expected decoder subspace with linear coefficients"
+            )
+        return self
 
     def resolved(self) -> "TrainConfig":
         """Replace the defaults that depend on other options by their values.
@@ -139,7 +189,9 @@ class TrainConfig(Section):
             "table_learning_rate": min(0.5, 5.0 / optimisation.epochs),
         }
         resolved = OptimisationConfig.model_validate(defaults | given)
-        return self.model_copy(update={"optimisation": resolved})
+        decoder = self.model.decoder or ("subspace" if self.model.is_exact else "mlp")
+        model = self.model.model_copy(update={"decoder": decoder})
+        return self.model_copy(update={"optimisation": resolved, "model": model})
 
     def updated(self, other: "TrainConfig") -> "TrainConfig":
         """Override this configuration by the options that were set explicitly in another.

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from cryolatent.data import ParticleStack, open_star
 from cryolatent.errors import InputError
-from cryolatent.models import DiagonalNormal, Distribution
+from cryolatent.models import Distribution
+from cryolatent.models.distributions import from_columns
+from cryolatent.runs.choice import Choice
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.files import new_folder, void, write_atomically, write_text_atomically
 from cryolatent.runs.manifest import Manifest
@@ -282,6 +284,25 @@ class Run:
         path = self.path / "checkpoints" / "index.json"
         return json.loads(path.read_text())["checkpoints"] if path.exists() else []
 
+    def write_choices(self, choices: list[Choice]) -> None:
+        """Write ``choices.json``.
+
+        Args:
+            choices: What was chosen by held-out evidence.
+        """
+        text = json.dumps([choice.model_dump() for choice in choices], indent=2)
+        write_text_atomically(self.path / "choices.json", text)
+
+    def choices(self) -> list[Choice]:
+        """What was chosen by held-out evidence.
+
+        Returns:
+            The content of ``choices.json``; empty if there is none.
+        """
+        path = self.path / "choices.json"
+        content = json.loads(path.read_text()) if path.exists() else []
+        return [Choice.model_validate(entry) for entry in content]
+
     def write_latents(self, latents: Latents) -> None:
         """Write ``latents/final.parquet``.
 
@@ -321,7 +342,7 @@ class Run:
         }
         return Latents(
             ids=np.array(table["id"].to_pylist(), dtype=np.str_),
-            distribution=DiagonalNormal.from_columns(columns),
+            distribution=from_columns(columns),
             reconstruction=columns["reconstruction"],
             kl=columns["kl"],
         )

@@ -6,7 +6,10 @@ import torch
 
 from cryolatent.data import StackStatistics
 from cryolatent.models import (
+    Categorical,
+    Decoder,
     Encoder,
+    ExactGaussian,
     FourierGaussian,
     GenerativeModel,
     LookupTable,
@@ -15,8 +18,10 @@ from cryolatent.models import (
     Objective,
     Posterior,
     ReportObjective,
+    SubspaceDecoder,
 )
-from cryolatent.physics import FourierDisc
+from cryolatent.models.decoders.coefficients import Fourier, Linear, Network, Polynomial, Shares
+from cryolatent.physics import FourierDisc, Interpolation
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Checkpoint, Run
 
@@ -75,13 +80,7 @@ def assemble(
     options, seed = config.model, config.optimisation.seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        decoder = MlpDecoder(
-            disc,
-            options.z_dim,
-            statistics.signal_amplitude,
-            width=options.decoder_width,
-            layers=options.decoder_layers,
-        )
+        decoder = DECODERS[options.decoder or "mlp"](config, disc, statistics)
         posterior = POSTERIORS[options.posterior](config, disc, particles, statistics)
     likelihood = FourierGaussian(disc, statistics.background, statistics.power)
     return System(GenerativeModel(decoder, likelihood), posterior)
@@ -120,6 +119,28 @@ def restore(run: Run) -> System:
     return system
 
 
+def _mlp(config: TrainConfig, disc: FourierDisc, statistics: StackStatistics) -> Decoder:
+    options = config.model
+    return MlpDecoder(
+        disc,
+        options.z_dim,
+        statistics.signal_amplitude,
+        width=options.decoder_width,
+        layers=options.decoder_layers,
+    )
+
+
+def _subspace(config: TrainConfig, disc: FourierDisc, statistics: StackStatistics) -> Decoder:
+    options = config.model
+    kind = Shares if options.posterior == "categorical" else COEFFICIENTS[options.coefficients]
+    return SubspaceDecoder(
+        disc,
+        kind(options.z_dim),
+        statistics.signal_amplitude,
+        interpolation=Interpolation.NEAREST if options.is_exact else Interpolation.TRILINEAR,
+    )
+
+
 def _encoder(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
 ) -> Posterior:
@@ -143,4 +164,30 @@ def _table(
     return table
 
 
-POSTERIORS = {"encoder": _encoder, "table": _table}
+def _exact(
+    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
+) -> Posterior:
+    options = config.model
+    return ExactGaussian(options.z_dim, contrast_spread=options.contrast_spread)
+
+
+def _categorical(
+    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
+) -> Posterior:
+    options = config.model
+    return Categorical(options.z_dim, contrast_spread=options.contrast_spread)
+
+
+COEFFICIENTS = {
+    "linear": Linear,
+    "polynomial": Polynomial,
+    "fourier": Fourier,
+    "network": Network,
+}
+DECODERS = {"mlp": _mlp, "subspace": _subspace}
+POSTERIORS = {
+    "encoder": _encoder,
+    "table": _table,
+    "exact": _exact,
+    "categorical": _categorical,
+}

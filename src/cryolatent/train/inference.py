@@ -5,7 +5,8 @@ from torch import Tensor
 
 from cryolatent.data import ParticleStack
 from cryolatent.errors import NonFiniteError
-from cryolatent.models import DiagonalNormal, NegativeElbo
+from cryolatent.models import NegativeElbo
+from cryolatent.models.distributions import from_columns
 from cryolatent.runs.run import Latents
 from cryolatent.runs.system import System
 from cryolatent.train.progress import Watch
@@ -47,5 +48,5 @@ def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None =
         if len(bad):
             particle = stack.ids[int(bad[0, 0])]
             raise NonFiniteError(f"the posterior of particle {particle}: {name} is not finite.")
-    distribution = DiagonalNormal.from_columns(joined)
+    distribution = from_columns(joined)
     return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"])

@@ -16,6 +16,8 @@ from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, assemble, objective, restore
+from cryolatent.train.em.driver import train_exact
+from cryolatent.train.em.results import first_tensors
 from cryolatent.train.inference import infer
 from cryolatent.train.optimisers import (
     build_optimisers,
@@ -44,7 +46,8 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
     with run.locked(), processor_threads(run.manifest.threads):
         run.set_status("running")
         try:
-            _train(run, stack, watch or Watch())
+            work = train_exact if run.config.model.is_exact else _train
+            work(run, stack, watch or Watch())
         except BaseException as error:
             run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
             raise
@@ -141,7 +144,10 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     system = assemble(config, stack.disc, len(stack), statistics)
     options = config.optimisation
     threads = options.threads or torch.get_num_threads()
-    start = Checkpoint(system.tensors(), asdict(Progress()))
+    tensors = system.tensors()
+    if config.model.is_exact:
+        tensors |= first_tensors(config, stack, statistics, radius_pixels(config, stack))
+    start = Checkpoint(tensors, asdict(Progress()))
     return Run.create(path, config, Manifest.of(stack, options.seed, threads), start)
 
 

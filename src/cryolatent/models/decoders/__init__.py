@@ -2,5 +2,6 @@
 
 from cryolatent.models.decoders.base import Decoder
 from cryolatent.models.decoders.mlp import MlpDecoder
+from cryolatent.models.decoders.subspace import SubspaceDecoder
 
-__all__ = ["Decoder", "MlpDecoder"]
+__all__ = ["Decoder", "MlpDecoder", "SubspaceDecoder"]

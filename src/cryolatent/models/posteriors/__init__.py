@@ -2,6 +2,7 @@
 
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
+from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
 from cryolatent.models.posteriors.table import LookupTable
 
-__all__ = ["Encoder", "LookupTable", "Posterior"]
+__all__ = ["Categorical", "Encoder", "ExactGaussian", "LookupTable", "Posterior"]

@@ -1,0 +1,122 @@
+"""Distinct states in a latent space: mixtures read from each particle's own posterior.
+
+Particle i's images enter through its quadratic log likelihood ``yᵀ ζ - ½ ζᵀ G ζ``, ``ζ = (1, z)``,
+which is all that a linear model keeps of them. So a particle with a broad posterior counts for
+little, and no point estimate is clustered.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cryolatent.models.distributions import FullNormal
+from cryolatent.models.exact import ONE, Contrast, Moments, class_moments
+
+STARTS = 10
+ITERATIONS = 100
+GAIN = 1e-4
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """States at points of the latent space.
+
+    Args:
+        points: One latent per state.
+        log_weights: Logarithms of the states' probabilities.
+        evidence: Sum of the particles' log evidence, relative to empty images'.
+    """
+
+    points: Float[Tensor, "k zdim"]
+    log_weights: Float[Tensor, " k"]
+    evidence: float
+
+    def moments(
+        self,
+        gram: Float[Tensor, "n c c"],
+        inner: Float[Tensor, "n c"],
+        contrast: Contrast = ONE,
+    ) -> Moments:
+        """The responsibilities of each particle.
+
+        Args:
+            gram: Quadratic terms of the particles' log likelihoods.
+            inner: Their linear terms.
+            contrast: Prior of the contrast.
+
+        Returns:
+            Posteriors over states, and evidence.
+        """
+        zeta = torch.cat([torch.ones_like(self.points[:, :1]), self.points], dim=-1)
+        outer = (zeta[:, :, None] * zeta[:, None]).flatten(1)
+        return class_moments(gram.flatten(1) @ outer.T, inner @ zeta.T, self.log_weights, contrast)
+
+
+def fit_mixture(
+    gram: Float[Tensor, "n c c"],
+    inner: Float[Tensor, "n c"],
+    candidates: Float[Tensor, "n zdim"],
+    states: int,
+    *,
+    seed: int = 0,
+    contrast: Contrast = ONE,
+) -> Mixture:
+    """Place states where they explain the particles best: several starts, the best evidence kept.
+
+    Args:
+        gram: Quadratic terms of the particles' log likelihoods.
+        inner: Their linear terms.
+        candidates: Latents among which the starts are drawn, such as posterior means.
+        states: Number of states.
+        seed: Fixes the starts.
+        contrast: Prior of the contrast.
+
+    Returns:
+        The mixture, states in the order of falling weight.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draws = [torch.randperm(len(candidates), generator=generator)[:states] for _ in range(STARTS)]
+    found = [_climb(gram, inner, candidates[draw], contrast) for draw in draws]
+    best = max(found, key=lambda mixture: mixture.evidence)
+    order = best.log_weights.argsort(descending=True)
+    return Mixture(best.points[order], best.log_weights[order], best.evidence)
+
+
+def likelihood_terms(
+    posterior: FullNormal,
+) -> tuple[Float[Tensor, "n c c"], Float[Tensor, "n c"]]:
+    """The log likelihoods that normal posteriors under a standard normal prior imply.
+
+    Args:
+        posterior: Posteriors ``N(μ, Λ⁻¹)``.
+
+    Returns:
+        Quadratic and linear terms as `fit_mixture` wants them, but for a constant: ``Λ - 1`` and
+        ``Λ μ``, zero for the constant coefficient.
+    """
+    precision = torch.linalg.inv(posterior.covariance)
+    n, size = posterior.loc.shape
+    gram, inner = torch.zeros(n, size + 1, size + 1), torch.zeros(n, size + 1)
+    gram[:, 1:, 1:] = precision - torch.eye(size)
+    inner[:, 1:] = (precision @ posterior.loc[..., None])[..., 0]
+    return gram, inner
+
+
+def _climb(gram: Tensor, inner: Tensor, points: Tensor, contrast: Contrast) -> Mixture:
+    """Expectation maximisation from given points, under a standard normal prior of the points."""
+    states, z_dim = points.shape
+    mixture = Mixture(points, torch.full((states,), 1 / states).log(), -torch.inf)
+    for _ in range(ITERATIONS):
+        q = mixture.moments(gram, inner, contrast)
+        evidence = float(q.gain.double().sum())
+        if evidence - mixture.evidence < GAIN * len(gram):
+            return Mixture(mixture.points, mixture.log_weights, evidence)
+        quadratic = (q.second.T @ gram.flatten(1)).view(states, z_dim + 1, z_dim + 1)
+        linear = q.first.T @ inner
+        right = linear[:, 1:] - quadratic[:, 1:, 0]
+        points = torch.linalg.solve(quadratic[:, 1:, 1:] + torch.eye(z_dim), right)
+        weights = q.posterior.mean.mean(0).clamp(min=1e-6)
+        mixture = Mixture(points, (weights / weights.sum()).log(), evidence)
+    return mixture

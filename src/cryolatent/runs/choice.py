@@ -1,0 +1,38 @@
+"""Choices that a run made by held-out evidence; ``choices.json``."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Candidate(BaseModel):
+    """A number that was tried."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int
+    """The number."""
+
+    behind: float
+    """How far its held-out evidence is below the best one's, in nats per particle."""
+
+    error: float
+    """Standard error of that difference."""
+
+
+class Choice(BaseModel):
+    """A number chosen by the evidence of particles kept aside."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """What is counted: dimensions or states."""
+
+    candidates: tuple[Candidate, ...]
+    """What was tried, ascending."""
+
+    chosen: int
+    """The smallest number that is at most one standard error behind the best."""
+
+    @property
+    def best(self) -> int:
+        """The number of the largest held-out evidence."""
+        return min(self.candidates, key=lambda candidate: candidate.behind).number

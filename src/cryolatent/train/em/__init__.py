@@ -1,0 +1,1 @@
+"""Expectation maximisation: exact posteriors, closed-form steps, no learning rates."""

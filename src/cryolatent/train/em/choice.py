@@ -1,0 +1,104 @@
+"""How many dimensions, how many states: what particles kept aside say."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cryolatent.models.exact import Contrast, normal_moments
+from cryolatent.models.mixture import Mixture, fit_mixture
+from cryolatent.runs.choice import Candidate, Choice
+from cryolatent.train.em.subspace import Terms
+
+MOST_STATES = 12
+PATIENCE = 3
+"""How many numbers of states in a row may be worse than the best before no more are tried."""
+
+
+def choose_dimensions(held: Terms, contrast: Contrast) -> Choice:
+    """Compare the evidence of particles kept aside under nested subspaces.
+
+    Args:
+        held: Particles that no volume was made from, over a subspace ordered by power.
+        contrast: Prior of the contrast.
+
+    Returns:
+        The curve from one dimension up, and the choice.
+    """
+    most = held.inner.shape[1] - 1
+    gains = [
+        normal_moments(held.gram[:, : d + 1, : d + 1], held.inner[:, : d + 1], contrast).gain
+        for d in range(1, most + 1)
+    ]
+    return choose("dimensions", list(range(1, most + 1)), torch.stack(gains))
+
+
+def choose_states(
+    train: Terms, held: Terms, contrast: Contrast, seed: int, most: int = MOST_STATES
+) -> tuple[Choice, Mixture]:
+    """Fit mixtures of more and more states; compare the evidence of particles kept aside.
+
+    Args:
+        train: Particles that mixtures are fitted to.
+        held: Particles kept aside.
+        contrast: Prior of the contrast.
+        seed: Fixes the starts.
+        most: Largest number of states tried.
+
+    Returns:
+        The curve from one state up, and the chosen mixture.
+    """
+    mixtures: list[Mixture] = []
+    gains: list[Tensor] = []
+    for states in range(1, most + 1):
+        mixtures.append(mixture_of(train, states, contrast, seed))
+        gains.append(mixtures[-1].moments(held.gram, held.inner, contrast).gain)
+        means = [float(gain.mean()) for gain in gains]
+        if max(means) not in means[-PATIENCE:]:
+            break
+    choice = choose("states", list(range(1, len(gains) + 1)), torch.stack(gains))
+    return choice, mixtures[choice.chosen - 1]
+
+
+def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixture:
+    """Fit a mixture, starting among the particles' posterior means.
+
+    Args:
+        train: The particles.
+        states: Number of states.
+        contrast: Prior of the contrast.
+        seed: Fixes the starts.
+
+    Returns:
+        The mixture.
+    """
+    candidates = train.posterior(contrast).mean
+    return fit_mixture(train.gram, train.inner, candidates, states, seed=seed, contrast=contrast)
+
+
+def choose(name: str, numbers: list[int], gains: Float[Tensor, "m n"]) -> Choice:
+    """Take the smallest number that is not clearly worse than the best.
+
+    Clearly worse means by more than one standard error of the mean paired difference.
+
+    Args:
+        name: What is counted.
+        numbers: The candidates, ascending.
+        gains: Log evidence of each particle kept aside, per candidate.
+
+    Returns:
+        The curve and the choice.
+
+    Source:
+        Breiman et al. 1984, Classification and Regression Trees, section 3.4.3.
+    """
+    gains = gains.double()
+    best = int(gains.mean(-1).argmax())
+    behind = gains[best] - gains
+    error = behind.std(dim=-1) / max(1, gains.shape[1]) ** 0.5
+    mean = behind.mean(-1)
+    enough = torch.nonzero(mean <= error)[0, 0]
+    candidates = tuple(
+        Candidate(number=number, behind=float(m), error=float(e))
+        for number, m, e in zip(numbers, mean, error, strict=True)
+    )
+    return Choice(name=name, candidates=candidates, chosen=numbers[int(enough)])

@@ -1,0 +1,108 @@
+"""The refinement of K volumes: exact responsibilities, marching from a mixture in the subspace."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from cryolatent.models.exact import Contrast
+from cryolatent.models.mixture import Mixture
+from cryolatent.physics import FourierLattice
+from cryolatent.train.em.search import CG_STEPS, CONSENSUS_STEPS, Search, regrown
+from cryolatent.train.em.step import ClassLatents
+from cryolatent.train.em.subspace import Subspace
+from cryolatent.train.em.volumes import MaskedVolumes
+
+FIRST_PASSES, PASSES, LAST_PASSES = 6, 3, 1
+
+
+@dataclass(frozen=True)
+class States:
+    """K volumes and their probabilities.
+
+    Args:
+        space: Where the fields live; mixing makes the volumes of the states from a mean and
+            orthogonal differences.
+        fields: Mean first.
+        log_weights: Logarithms of the states' probabilities.
+    """
+
+    space: MaskedVolumes
+    fields: Float[Tensor, "k z y x"]
+    log_weights: Float[Tensor, " k"]
+
+    @property
+    def lattice(self) -> FourierLattice:
+        """Where slices are taken."""
+        return self.space.lattice
+
+    def values(self) -> Complex[Tensor, "v k"]:
+        """The states' volumes at the lattice's voxels."""
+        return self.space.values(self.fields)
+
+
+def from_mixture(search: Search, subspace: Subspace, mixture: Mixture) -> States:
+    """The volumes at a mixture's points.
+
+    Args:
+        search: The particles.
+        subspace: Where the points lie.
+        mixture: The states.
+
+    Returns:
+        Volumes, at the subspace's shells.
+    """
+    points = mixture.points
+    zeta = torch.cat([torch.ones_like(points[:, :1]), points], dim=-1)
+    mixing = _contrasts(len(points))
+    fields = torch.einsum("czyx,kc,kf->fzyx", subspace.fields, zeta, mixing)
+    blank = torch.zeros(len(points) - 1)
+    space = search.space(subspace.lattice, blank + 1, mixing)
+    return States(_refitted(search, space, fields), fields, mixture.log_weights)
+
+
+def march(search: Search, states: States, shells: int, contrast: Contrast, *, last: bool) -> States:
+    """Take the volumes to more shells, by exact responsibilities.
+
+    Args:
+        search: The particles.
+        states: What fewer shells gave.
+        shells: Last shell.
+        contrast: Prior of the contrast.
+        last: Whether these are the last, so that volumes are solved for more closely.
+
+    Returns:
+        The states.
+    """
+    lattice, before = search.lattice(shells), states.space
+    ratios, mixing = search.ratios(before, states.fields), before.mixing
+    # one ratio for all: the differences are an arbitrary basis
+    space = search.space(lattice, ratios.mean().expand(len(ratios)), mixing)
+    fields = regrown(before.transform(states.fields), before.lattice, space)
+    fields[:1] = search.consensus(lattice) * len(fields) ** 0.5
+    log_weights = states.log_weights
+    passes = LAST_PASSES if last else FIRST_PASSES if lattice == before.lattice else PASSES
+    cg_steps = CONSENSUS_STEPS if last else CG_STEPS
+    for number in range(passes):
+        found = search.expect(
+            space, fields, ClassLatents(log_weights, contrast), refit_noise=number == 0
+        )
+        fields = space.improve(fields, found.matrix, found.vector, cg_steps)
+        log_weights = found.mean.clamp(min=1e-6).log()
+        if found.noise is not None:
+            search.set_noise(found.noise)
+    return States(space, fields, log_weights)
+
+
+def _refitted(search: Search, space: MaskedVolumes, fields: Tensor) -> MaskedVolumes:
+    ratios = search.ratios(space, fields)
+    return search.space(space.lattice, ratios.mean().expand(len(ratios)), space.mixing)
+
+
+def _contrasts(states: int) -> Float[Tensor, "k k"]:
+    """An orthogonal matrix whose first column is constant: a mean, and differences."""
+    start = torch.eye(states)
+    start[:, 0] = 1
+    basis = torch.linalg.qr(start).Q
+    return basis * basis[0, 0].sign()

@@ -1,0 +1,209 @@
+"""One pass over the particles: expectation, and the sums that maximisation needs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from cryolatent.data import FilteredImages
+from cryolatent.models.exact import ONE, Contrast, Moments, class_moments, normal_moments
+from cryolatent.physics import (
+    FourierLattice,
+    NormalEquations,
+    pack,
+    residual_power,
+    slice_products,
+    unpack,
+)
+
+
+class Latents(ABC):
+    """What z is: the part of expectation maximisation that differs between models."""
+
+    independent: bool
+    """Whether an image holds one component only, so that products of different ones vanish."""
+
+    @abstractmethod
+    def moments(self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"]) -> Moments:
+        """The posterior of each particle.
+
+        Args:
+            gram: Packed ``2 Re(gᴴ Σ⁻¹ g)``.
+            inner: ``2 Re(gᴴ Σ⁻¹ x)``.
+
+        Returns:
+            Moments; `Moments.second` unpacked.
+        """
+
+    def packed(self, second: Tensor) -> Float[Tensor, "n p"]:
+        """Pack second moments as the normal equations want them.
+
+        Args:
+            second: From `moments`.
+
+        Returns:
+            Lower triangles, or diagonals.
+        """
+        return second if self.independent else pack(second).contiguous()
+
+
+@dataclass(frozen=True)
+class NormalLatents(Latents):
+    """Standard normal z: components are the mean volume and one per dimension.
+
+    Args:
+        contrast: Prior of the particles' contrast.
+    """
+
+    contrast: Contrast = ONE
+    independent = False
+
+    def moments(self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"]) -> Moments:
+        """The normal posterior of each particle."""
+        return normal_moments(unpack(gram), inner, self.contrast)
+
+
+@dataclass(frozen=True)
+class ClassLatents(Latents):
+    """One of K volumes.
+
+    Args:
+        log_weights: Logarithms of the volumes' prior probabilities.
+        contrast: Prior of the particles' contrast.
+    """
+
+    log_weights: Float[Tensor, " k"]
+    contrast: Contrast = ONE
+    independent = True
+
+    def moments(self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"]) -> Moments:
+        """The responsibilities of each particle."""
+        return class_moments(gram, inner, self.log_weights, self.contrast)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a particle's images say of its coefficients, at one state of the volumes.
+
+    Args:
+        index: Position of each particle in its stack.
+        gram: Packed ``2 Re(gᴴ Σ⁻¹ g)``.
+        inner: ``2 Re(gᴴ Σ⁻¹ x)``.
+        empty: Log density of the images without any particle.
+    """
+
+    index: Int[Tensor, " n"]
+    gram: Float[Tensor, "n p"]
+    inner: Float[Tensor, "n c"]
+    empty: Float[Tensor, " n"]
+
+
+def statistics(
+    part: FilteredImages,
+    values: Complex[Tensor, "v c"],
+    noise: Float[Tensor, " shells"],
+    lattice: FourierLattice,
+    *,
+    independent: bool,
+) -> Statistics:
+    """Compare images with the slices of every component.
+
+    Args:
+        part: Some particles.
+        values: Components at the lattice's voxels.
+        noise: Noise variance of shells 0 to ``disc.radius``.
+        lattice: Where the values belong.
+        independent: Whether products of different components are left out.
+
+    Returns:
+        One row per particle.
+    """
+    disc = lattice.disc
+    gains = 2 / noise[disc.shells]
+    gram, inner = slice_products(
+        values, part.images, part.weights, gains, part.rotations, lattice, independent=independent
+    )
+    count = torch.bincount(disc.shells, minlength=disc.radius + 1)[1:]
+    normaliser = (count * torch.log(torch.pi * noise[1:])).sum()
+    empty = -(part.power / noise[1:]).sum(-1) - normaliser
+
+    def by_particle(rows: Tensor) -> Tensor:
+        if len(part.owner) == len(part):
+            return rows
+        return rows.new_zeros(len(part), *rows.shape[1:]).index_add(0, part.owner, rows)
+
+    return Statistics(part.index, *map(by_particle, (gram, inner, empty)))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over the particles found.
+
+    Args:
+        evidence: Sum of the particles' log evidence, in nats.
+        matrix: Packed normal matrices at the voxels.
+        vector: Right-hand sides at the voxels.
+        mean: Mean of the posterior means of z.
+        kl: Sum of the posteriors' divergences from the prior, in nats.
+        noise: Expected mean square residual of shells 0 to ``disc.radius``, if asked for.
+    """
+
+    evidence: float
+    matrix: Float[Tensor, "v p"]
+    vector: Complex[Tensor, "v c"]
+    mean: Float[Tensor, " zdim"]
+    kl: float
+    noise: Float[Tensor, " shells"] | None
+
+
+def sweep(
+    parts: Iterable[FilteredImages],
+    values: Complex[Tensor, "v c"],
+    noise: Float[Tensor, " shells"],
+    lattice: FourierLattice,
+    latents: Latents,
+    *,
+    refit_noise: bool = False,
+) -> Pass:
+    """Expectation for every particle, and the sums for maximisation.
+
+    Args:
+        parts: The particles, chunk by chunk.
+        values: Components at the lattice's voxels.
+        noise: Noise variance of shells 0 to ``disc.radius``.
+        lattice: Where the values belong.
+        latents: What z is.
+        refit_noise: Whether the residuals are wanted too.
+
+    Returns:
+        Sums over all particles.
+    """
+    equations = NormalEquations(lattice, values.shape[1], independent=latents.independent)
+    gains = 1 / noise[lattice.disc.shells]
+    evidence, kl, particles, observations = 0.0, 0.0, 0, 0
+    mean = torch.zeros(0)
+    power = torch.zeros(lattice.disc.radius + 1, dtype=torch.double)
+    for part in parts:
+        found = statistics(part, values, noise, lattice, independent=latents.independent)
+        q = latents.moments(found.gram, found.inner)
+        evidence += float((found.empty + q.gain).double().sum())
+        kl += float(q.posterior.kl().double().sum())
+        moments = latents.packed(q.second)[part.owner], q.first[part.owner]
+        equations.insert(part.images, part.weights, gains, moments, part.rotations)
+        if refit_noise:
+            power += residual_power(
+                values, part.images, part.weights, moments, part.rotations, lattice
+            )
+            power[1:] += part.power.double().sum(0)
+        total = q.posterior.mean.sum(0)
+        mean = total if particles == 0 else mean + total
+        particles, observations = particles + len(part), observations + len(part.images)
+    spectrum = None
+    if refit_noise:
+        count = torch.bincount(lattice.disc.shells, minlength=len(power)).clamp(min=1)
+        spectrum = (power / (observations * count)).float()
+        spectrum[0] = spectrum[1]
+    return Pass(evidence, *equations.total(), mean / particles, kl, spectrum)

@@ -1,0 +1,241 @@
+"""The search for a linear subspace: exact normal posteriors, marching from low shells up."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from cryolatent.data import Filtered
+from cryolatent.models import FullNormal
+from cryolatent.models.exact import Contrast, normal_moments
+from cryolatent.physics import FourierLattice, unpack
+from cryolatent.train.em.search import CG_STEPS, MIN_RATIO, Search, regrown
+from cryolatent.train.em.step import NormalLatents, statistics
+from cryolatent.train.em.volumes import MaskedVolumes
+
+FIRST_PASSES, PASSES = 12, 8
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """A mean volume and others that normal latents weight.
+
+    Args:
+        space: Where the fields live.
+        fields: The volumes, mean first.
+        evidence: Penalised evidence where the climb ended, in nats.
+    """
+
+    space: MaskedVolumes
+    fields: Float[Tensor, "f z y x"]
+    evidence: float
+
+    @property
+    def lattice(self) -> FourierLattice:
+        """Where slices are taken."""
+        return self.space.lattice
+
+    def values(self) -> Complex[Tensor, "v c"]:
+        """The volumes at the lattice's voxels."""
+        return self.space.values(self.fields)
+
+
+def begin(
+    search: Search, shells: int, dimensions: int, contrast: Contrast, *, starts: int, seed: int
+) -> Subspace:
+    """Climb from several random starts; the best evidence is kept.
+
+    Args:
+        search: The particles.
+        shells: Last shell, few.
+        dimensions: Number of latent dimensions.
+        contrast: Prior of the contrast.
+        starts: How many.
+        seed: Fixes them.
+
+    Returns:
+        The best.
+    """
+    lattice = search.lattice(shells)
+    ratios = torch.full((dimensions,), MIN_RATIO)
+    space = search.space(lattice, ratios, torch.eye(dimensions + 1))
+    mean = search.consensus(lattice)
+    generator = torch.Generator().manual_seed(seed)
+    noise, best = search.noise.clone(), None
+    for _ in range(starts):
+        search.set_noise(noise)
+        fields = _random_fields(space, search.signal(shells), dimensions, generator)
+        found = climb(search, space, torch.cat([mean, fields]), contrast, FIRST_PASSES)
+        if best is None or found[0].evidence > best[0].evidence:
+            best = found
+    if best is None:
+        raise ValueError(f"{starts} starts")
+    search.set_noise(best[1])
+    return best[0]
+
+
+def march(
+    search: Search, subspace: Subspace, shells: int, contrast: Contrast, passes: int = PASSES
+) -> Subspace:
+    """Take a subspace to more shells.
+
+    Args:
+        search: The particles.
+        subspace: What fewer shells gave.
+        shells: Last shell.
+        contrast: Prior of the contrast.
+        passes: Passes over the particles.
+
+    Returns:
+        The subspace.
+    """
+    lattice, before = search.lattice(shells), subspace.space
+    space = search.space(lattice, search.ratios(before, subspace.fields), before.mixing)
+    fields = regrown(before.transform(subspace.fields), before.lattice, space)
+    fields[:1] = search.consensus(lattice)
+    found, noise = climb(search, space, fields, contrast, passes)
+    search.set_noise(noise)
+    return found
+
+
+def climb(
+    search: Search,
+    space: MaskedVolumes,
+    fields: Float[Tensor, "f z y x"],
+    contrast: Contrast,
+    passes: int,
+) -> tuple[Subspace, Float[Tensor, " shells"]]:
+    """Alternate expectation and maximisation; halfway the prior is fitted to what was found.
+
+    Between two changes of prior or noise the penalised evidence never falls.
+
+    Args:
+        search: The particles.
+        space: Where the fields live.
+        fields: Where to begin.
+        contrast: Prior of the contrast.
+        passes: Passes over the particles.
+
+    Returns:
+        The subspace, and the noise that its residuals show.
+    """
+    latents, noise, evidence = NormalLatents(contrast), search.noise, 0.0
+    for number in range(passes):
+        last = number == passes - 1
+        found = search.expect(space, fields, latents, refit_noise=last)
+        evidence = found.evidence - space.penalty(fields)
+        fields = space.improve(fields, found.matrix, found.vector, CG_STEPS)
+        if number == passes // 2:
+            space = search.space(space.lattice, search.ratios(space, fields), space.mixing)
+            search.curve += 1
+        noise = noise if found.noise is None else found.noise
+    return Subspace(space, fields, evidence), noise
+
+
+def by_power(search: Search, subspace: Subspace) -> Subspace:
+    """Turn the latent space so that its dimensions come in the order of falling power.
+
+    The prior of z does not notice a rotation.
+
+    Args:
+        search: The particles.
+        subspace: Any basis.
+
+    Returns:
+        The same subspace, its volumes orthogonal.
+    """
+    space = subspace.space
+    values = space.transform(subspace.fields)[:, 1:]
+    weight = space.lattice.multiplicity[:, None].to(values.dtype)
+    products = (values.conj().T @ (weight * values)).real.double()
+    turn = torch.linalg.eigh(products).eigenvectors.flip(-1).float()
+    others = torch.einsum("fzyx,fg->gzyx", subspace.fields[1:], turn)
+    return truncated(
+        search, Subspace(space, torch.cat([subspace.fields[:1], others]), subspace.evidence)
+    )
+
+
+def truncated(search: Search, subspace: Subspace, dimensions: int | None = None) -> Subspace:
+    """Keep the first dimensions.
+
+    Args:
+        search: The particles.
+        subspace: Ordered by power.
+        dimensions: How many; all if left out.
+
+    Returns:
+        A smaller subspace under the prior of its own volumes.
+    """
+    kept = subspace.fields if dimensions is None else subspace.fields[: dimensions + 1]
+    ratios = search.ratios(subspace.space, subspace.fields)[: len(kept) - 1]
+    space = search.space(subspace.lattice, ratios, torch.eye(len(kept)))
+    return Subspace(space, kept, subspace.evidence)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The log likelihoods of particles over a subspace: ``yᵀ ζ - ½ ζᵀ G ζ``.
+
+    Args:
+        index: Position of each particle in its stack.
+        gram: Quadratic terms G.
+        inner: Linear terms y.
+        empty: Log density of the images without any particle.
+    """
+
+    index: Int[Tensor, " n"]
+    gram: Float[Tensor, "n c c"]
+    inner: Float[Tensor, "n c"]
+    empty: Float[Tensor, " n"]
+
+    def posterior(self, contrast: Contrast) -> FullNormal:
+        """The normal posteriors under the standard normal prior.
+
+        Args:
+            contrast: Prior of the contrast.
+
+        Returns:
+            One row per particle.
+        """
+        found = normal_moments(self.gram, self.inner, contrast).posterior
+        if not isinstance(found, FullNormal):
+            raise TypeError(type(found))
+        return found
+
+
+def read_terms(search: Search, parts: Filtered, subspace: Subspace) -> Terms:
+    """Compare particles with every volume of a subspace.
+
+    Args:
+        search: Knows the noise.
+        parts: The particles.
+        subspace: The volumes.
+
+    Returns:
+        One row per particle.
+    """
+    lattice, values = subspace.lattice, subspace.values()
+    noise = search.noise[: lattice.disc.radius + 1]
+    rows = [
+        statistics(part, values, noise, lattice, independent=False)
+        for part in parts.chunks(lattice.disc)
+    ]
+    return Terms(
+        torch.cat([row.index for row in rows]),
+        unpack(torch.cat([row.gram for row in rows])),
+        torch.cat([row.inner for row in rows]),
+        torch.cat([row.empty for row in rows]),
+    )
+
+
+def _random_fields(
+    space: MaskedVolumes, signal: Tensor, dimensions: int, generator: torch.Generator
+) -> Float[Tensor, "f z y x"]:
+    """Fields of random phases and the signal's spectrum, at `MIN_RATIO` of its power."""
+    lattice = space.lattice
+    white = torch.randn(dimensions, *space.mask.shape[1:], generator=generator)
+    values = lattice.from_field(white)
+    power = lattice.shell_mean(values.abs().square()).mean(-1)
+    gain = lattice.per_shell((MIN_RATIO * signal / power.clamp(min=1e-30)).sqrt())
+    return lattice.to_field(values * (gain * lattice.inside)[:, None])
