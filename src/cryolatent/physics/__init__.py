@@ -2,6 +2,7 @@
 
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
 from cryolatent.physics.grid import FourierDisc, disc_to_images, images_to_disc, shift_phases
+from cryolatent.physics.masks import blur, density_threshold, soft_sphere, solvent_mask
 from cryolatent.physics.poses import Poses, rotation_defect
 from cryolatent.physics.spectra import (
     background_spectrum,
@@ -22,6 +23,8 @@ __all__ = [
     "FourierDisc",
     "Poses",
     "background_spectrum",
+    "blur",
+    "density_threshold",
     "disc_to_images",
     "electron_wavelength_angstrom",
     "fourier_shell_correlation",
@@ -34,5 +37,7 @@ __all__ = [
     "shift_phases",
     "slice_volume",
     "soft_disc",
+    "soft_sphere",
+    "solvent_mask",
     "volume_to_fourier",
 ]
