@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders import small_config, small_stack
-from cryolatent.analysis import analyze, oracle_states, per_image_fsc, read_summary
+from cryolatent.analysis import analyze, oracle, per_image_fsc, read_summary
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume
 from cryolatent.models import Decoder
@@ -35,7 +35,7 @@ def test_oracle_is_perfect_without_noise_and_ignorant_in_noise(
 ) -> None:
     stack = small_stack(tmp_path / "data", snr=snr, junk=0.0)
     truth = Truth.load(tmp_path / "data" / "truth")
-    right = (oracle_states(stack, truth, np.arange(len(stack))) == truth.state).mean()
+    right = (oracle(stack, truth, np.arange(len(stack))).state == truth.state).mean()
     assert least <= right <= most
 
 
@@ -44,15 +44,15 @@ def test_oracle_follows_the_particles_into_another_order(tmp_path: Path) -> None
     truth = Truth.load(tmp_path / "data" / "truth")
     shuffled = stack.select(torch.randperm(len(stack)))
     rows = truth.match(shuffled.ids, stack.source)
-    assert (oracle_states(shuffled, truth, rows) == truth.state[rows]).all()
+    assert (oracle(shuffled, truth, rows).state == truth.state[rows]).all()
 
 
 def test_fsc_of_the_true_volume_is_one_and_of_another_less(tmp_path: Path) -> None:
     small_stack(tmp_path / "data")
     truth = Truth.load(tmp_path / "data" / "truth")
     decoder = PerfectDecoder(truth.volumes)
-    own = per_image_fsc(decoder, torch.tensor([[0.0], [2.0]]), truth, np.array([0, 2]))
-    other = per_image_fsc(decoder, torch.tensor([[0.0]]), truth, np.array([3]))
+    own = per_image_fsc(decoder, torch.tensor([[0.0], [2.0]]), truth.volumes[[0, 2]])
+    other = per_image_fsc(decoder, torch.tensor([[0.0]]), truth.volumes[3:])
     torch.testing.assert_close(own[:, 1:], torch.ones_like(own[:, 1:]))
     assert other[0, 2:].mean() < 0.9
 

@@ -16,8 +16,21 @@ from cryolatent.analysis.embedding import (
     principal_components,
     umap_coordinates,
 )
-from cryolatent.analysis.summary import Cluster, Summary, TruthComparison, write_summary
-from cryolatent.analysis.truth import fsc_area, oracle_states, per_image_fsc, rand_index
+from cryolatent.analysis.motion import (
+    FEWEST,
+    explained_variance,
+    predicted_coordinate,
+    rank_correlation,
+)
+from cryolatent.analysis.oracle import Oracle, oracle
+from cryolatent.analysis.summary import (
+    Cluster,
+    MotionComparison,
+    Summary,
+    TruthComparison,
+    write_summary,
+)
+from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
 from cryolatent.models import Decoder
@@ -46,6 +59,14 @@ class Matched:
     def state(self) -> np.ndarray:
         """True state of each particle of the run."""
         return self.truth.state[self.rows]
+
+    @property
+    def angle_degrees(self) -> np.ndarray | None:
+        """True angle of each particle's moving part, NaN where it has none; None without motion."""
+        if self.truth.motion is None:
+            return None
+        angles = np.where(self.truth.moves, self.truth.motion.angle_degrees, np.nan)
+        return angles[self.rows]
 
 
 def analyze(
@@ -117,6 +138,8 @@ def _write_embedding(
 ) -> None:
     if matched is not None:
         columns = columns | {"state": matched.state}
+        if matched.angle_degrees is not None:
+            columns = columns | {"angle_degrees": matched.angle_degrees}
     table = pa.table({"id": latents.ids.tolist()} | columns)
     path = run.path / "analysis" / "embedding.parquet"
     write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
@@ -146,14 +169,17 @@ def _write_clusters(
 
 
 def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matched) -> Cluster:
-    states = matched.state[labels == cluster.number]
+    members = labels == cluster.number
+    states = matched.state[members]
     names = matched.truth.state_names
     counts = np.bincount(states[states != JUNK], minlength=len(names))
     state = int(counts.argmax())
     if counts[state] <= (states == JUNK).sum():
         return cluster
     volume = torch.from_numpy(read_volume(run.path / cluster.volume)[0])
-    fsc = fourier_shell_correlation(volume, matched.truth.volumes[state])
+    angles = matched.angle_degrees
+    angle = 0.0 if angles is None else float(angles[members][states == state].mean())
+    fsc = fourier_shell_correlation(volume, matched.truth.volume_at(state, angle))
     manifest = run.manifest
     last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
     resolution = max(resolution_angstrom(fsc, manifest.pixel_size_angstrom), last)
@@ -176,19 +202,44 @@ def _compare(
     seed: int,
 ) -> TruthComparison:
     truth, state = matched.truth, matched.state
-    oracle = oracle_states(run.open_stack().select_ids(latents.ids), truth, matched.rows)
+    known = oracle(run.open_stack().select_ids(latents.ids), truth, matched.rows)
     real = np.flatnonzero(state != JUNK)
     chosen = np.random.default_rng(seed).permutation(real)[:FSC_PARTICLES]
-    curves = per_image_fsc(decoder, latents.distribution.mean[chosen], truth, state[chosen])
+    z = latents.distribution.mean
+    volumes = (truth.volume(row) for row in matched.rows[chosen].tolist())
+    curves = per_image_fsc(decoder, z[chosen], volumes)
+    several = len(truth.state_names) > 1
     inside = torch.arange(curves.shape[-1]) <= run.manifest.shells
     return TruthComparison(
         state_names=truth.state_names,
         junk=int((state == JUNK).sum()),
         snr=truth.snr,
         diameter_to_box=truth.diameter_to_box,
-        ari=rand_index(labels, state),
-        oracle_ari=rand_index(oracle, state),
+        ari=rand_index(labels, state) if several else None,
+        oracle_ari=rand_index(known.state, state) if several else None,
         fsc_area=mean_estimate(fsc_area(curves).numpy()),
         fsc_area_ceiling=float(fsc_area(inside.float())),
         fsc_particles=len(chosen),
+        motion=_compare_motion(z.numpy().astype(float), matched, known, seed),
+    )
+
+
+def _compare_motion(
+    z: np.ndarray, matched: Matched, known: Oracle, seed: int
+) -> MotionComparison | None:
+    motion, angles = matched.truth.motion, matched.angle_degrees
+    if motion is None or angles is None or known.angle_degrees is None:
+        return None
+    moves = np.isfinite(angles)
+    if moves.sum() < FEWEST:
+        return None
+    truth, expected = angles[moves], known.angle_degrees[moves]
+    predicted = predicted_coordinate(z[moves], truth, seed)
+    return MotionComparison(
+        range_degrees=motion.range_degrees,
+        particles=len(truth),
+        r2=explained_variance(truth, predicted),
+        correlation=rank_correlation(truth, predicted),
+        oracle_r2=explained_variance(truth, expected),
+        oracle_correlation=rank_correlation(truth, expected),
     )

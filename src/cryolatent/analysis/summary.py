@@ -56,6 +56,29 @@ class Cluster(Record):
     """Where that correlation falls below 0.5, in Å."""
 
 
+class MotionComparison(Record):
+    """Comparison of latents with the true angle of what moves continuously."""
+
+    range_degrees: float
+    """Angles lie within plus and minus half of this."""
+
+    particles: int
+    """Number of particles that have a moving part."""
+
+    r2: Estimate
+    """Share of the angle's variance that a particle's neighbours in latent space predict."""
+
+    correlation: Estimate
+    """Absolute rank correlation of those predictions with the angle."""
+
+    oracle_r2: Estimate
+    """The first for the oracle: the mean angle given the true volumes, contrasts and noise, and
+    the recorded poses."""
+
+    oracle_correlation: Estimate
+    """The second for the oracle."""
+
+
 class TruthComparison(Record):
     """Comparison with a simulation's truth; junk particles are left out."""
 
@@ -71,10 +94,10 @@ class TruthComparison(Record):
     diameter_to_box: float
     """Diameter of the molecule over the side of the box."""
 
-    ari: Estimate
-    """Adjusted Rand index of the clusters against the states."""
+    ari: Estimate | None
+    """Adjusted Rand index of the clusters against the states; None if there is only one."""
 
-    oracle_ari: Estimate
+    oracle_ari: Estimate | None
     """The same for the oracle: the most likely state given the true volumes, contrasts and noise,
     and the recorded poses."""
 
@@ -86,6 +109,9 @@ class TruthComparison(Record):
 
     fsc_particles: int
     """Number of particles that the mean was taken over."""
+
+    motion: MotionComparison | None = None
+    """Comparison with the continuous motion, where there is one of at least ten particles."""
 
 
 class Summary(Record):

@@ -1,5 +1,7 @@
 """Comparison of a run with the truth of a simulation."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -8,12 +10,9 @@ from torch import Tensor
 
 from cryolatent.analysis.bootstrap import bootstrap
 from cryolatent.analysis.summary import Estimate
-from cryolatent.data import ParticleStack
-from cryolatent.models import Decoder, FourierGaussian
-from cryolatent.physics import fourier_shell_correlation, slice_volume, volume_to_fourier
-from cryolatent.simulate.truth import JUNK, Truth
-
-CHUNK = 256
+from cryolatent.models import Decoder
+from cryolatent.physics import fourier_shell_correlation
+from cryolatent.simulate.truth import JUNK
 
 
 def rand_index(labels: Int[np.ndarray, " n"], state: Int[np.ndarray, " n"]) -> Estimate:
@@ -35,57 +34,24 @@ def rand_index(labels: Int[np.ndarray, " n"], state: Int[np.ndarray, " n"]) -> E
 
 
 @torch.no_grad()
-def oracle_states(
-    stack: ParticleStack, truth: Truth, rows: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, " n"]:
-    """Classify particles with the true volumes, contrasts and noise, but the recorded poses.
-
-    Where the recorded poses are exact this is the Bayes classifier of equally frequent states, and
-    no method is right more often on average; where they are not, it is a reference, not a bound.
-
-    Args:
-        stack: The particles.
-        truth: Their truth.
-        rows: Position of each particle in the truth.
-
-    Returns:
-        The state of the largest likelihood.
-    """
-    disc = stack.disc
-    spectrum = truth.noise_spectrum[: disc.radius + 1]
-    likelihood = FourierGaussian(disc, spectrum, spectrum)
-    transforms = [volume_to_fourier(volume) for volume in truth.volumes]
-    contrast = torch.from_numpy(truth.contrast[rows]).float()
-    states = []
-    for index in torch.arange(len(stack)).split(CHUNK):
-        batch = stack.batch(index)
-        scores = []
-        for transform in transforms:
-            slices = slice_volume(transform, stack.poses[index].rotations, disc)
-            predicted = likelihood.predict(slices * contrast[index, None], batch)
-            scores.append(likelihood.negative_log(batch.images, predicted))
-        states.append(torch.stack(scores).argmin(dim=0))
-    return torch.cat(states).numpy()
-
-
-@torch.no_grad()
 def per_image_fsc(
-    decoder: Decoder, latents: Float[Tensor, "n zdim"], truth: Truth, states: Int[np.ndarray, " n"]
+    decoder: Decoder,
+    latents: Float[Tensor, "n zdim"],
+    true_volumes: Iterable[Float[Tensor, "z y x"]],
 ) -> Float[Tensor, "n shells"]:
-    """Correlate each particle's decoded volume with the true volume of its state.
+    """Correlate each particle's decoded volume with its true one.
 
     Args:
         decoder: Renders the latents.
         latents: Posterior means.
-        truth: Knows the volumes.
-        states: True state of each particle.
+        true_volumes: The true volume of each particle, from `Truth.volume`.
 
     Returns:
         Correlation in shells 0 to ``box / 2 - 1``.
     """
     curves = [
-        fourier_shell_correlation(decoder.volume(z[None])[0], truth.volumes[state])
-        for z, state in zip(latents, states, strict=True)
+        fourier_shell_correlation(decoder.volume(z[None])[0], volume)
+        for z, volume in zip(latents, true_volumes, strict=True)
     ]
     return torch.stack(curves)
 

@@ -66,6 +66,9 @@ def simulate(
         truth = run_simulation(options, output, stage("simulating", options.particles))
     states = ", ".join(truth.state_names)
     print(f"{len(truth.ids)} particles, states: {states}")
+    if truth.motion is not None:
+        reach = truth.motion.range_degrees / 2
+        print(f"{truth.moves.sum()} of them with a part that turns by up to ±{reach:g} degrees")
     print(f"signal-to-noise ratio {truth.snr:g}, diameter / box {truth.diameter_to_box:.2f}")
     print(f"wrote {output / 'particles.star'}, {output / 'particles.mrcs'}, {output / 'truth'}")
 

@@ -9,12 +9,12 @@ from rich.table import Table
 from cryolatent.analysis import Estimate, Summary
 from cryolatent.runs.run import Run
 
-COLUMNS = ("run", "ELBO", "ARI", "oracle", "FSC area", "time", "CPU")
-CAPTION = (
-    "ELBO in nats per particle; ARI of the clusters against the true states, and the Bayes "
-    "oracle's at the recorded poses; mean area under the per-image FSC of the largest possible; "
-    "± half of the 95 % interval"
+ARI = "ARI of the clusters against the true states, and the Bayes oracle's at the recorded poses"
+MOTION = (
+    "motion: share of the true angle's variance that neighbours in latent space predict, and that "
+    "the Bayes oracle does at the recorded poses"
 )
+AREA = "mean area under the per-image FSC of the largest possible"
 
 
 def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
@@ -24,23 +24,40 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
         runs: Analysed runs.
         summaries: Their findings.
     """
+    truths = [summary.truth for summary in summaries]
+    moves = any(truth and truth.motion for truth in truths)
+    sorts = not moves or any(truth and truth.ari for truth in truths)
+    measures = ["ARI", "oracle"] * sorts + ["motion", "oracle"] * moves + ["FSC area"]
+    notes = ["ELBO in nats per particle", *[ARI] * sorts, *[MOTION] * moves, AREA]
     table = Table(
-        caption=CAPTION, caption_justify="left", box=SIMPLE, collapse_padding=True, pad_edge=False
+        caption="; ".join([*notes, "± half of the 95 % interval"]),
+        caption_justify="left",
+        box=SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
     )
-    for column in COLUMNS:
+    for column in ["run", "ELBO", *measures, "time", "CPU"]:
         table.add_column(column, justify="left" if column == "run" else "right", no_wrap=True)
-    for run, summary in zip(runs, summaries, strict=True):
-        truth, entries = summary.truth, run.entries()
-        against = ["-"] * 3
+    for run, summary, truth in zip(runs, summaries, truths, strict=True):
+        against = ["-"] * len(measures)
         if truth is not None:
+            area = f"{truth.fsc_area.value:.3f} of {truth.fsc_area_ceiling:.3f}"
+            motion = truth.motion
             against = [
-                _text(truth.ari, 3),
-                f"{truth.oracle_ari.value:.3f}",
-                f"{truth.fsc_area.value:.3f} of {truth.fsc_area_ceiling:.3f}",
+                *_beside(truth.ari, truth.oracle_ari) * sorts,
+                *_beside(motion and motion.r2, motion and motion.oracle_r2) * moves,
+                area,
             ]
-        times = [f"{entries[-1][key]:.0f} s" for key in ("seconds", "cpu_seconds")]
+        last = run.entries()[-1]
+        times = [f"{last[key]:.0f} s" for key in ("seconds", "cpu_seconds")]
         table.add_row(run.name, _text(summary.elbo, 1), *against, *times)
     Console().print(table)
+
+
+def _beside(estimate: Estimate | None, oracle: Estimate | None) -> list[str]:
+    if estimate is None or oracle is None:
+        return ["-", "-"]
+    return [_text(estimate, 3), f"{oracle.value:.3f}"]
 
 
 def _text(estimate: Estimate, digits: int) -> str:

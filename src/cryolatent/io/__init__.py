@@ -1,7 +1,14 @@
 """Files to arrays and back: MRC and STAR."""
 
 from cryolatent.io.arrays import read_arrays
-from cryolatent.io.mrc import new_stack, read_images, read_volume, stack_shape, write_volume
+from cryolatent.io.mrc import (
+    new_stack,
+    read_images,
+    read_mask,
+    read_volume,
+    stack_shape,
+    write_volume,
+)
 from cryolatent.io.star import StarTable, read_star, split_image_name, write_star
 
 __all__ = [
@@ -9,6 +16,7 @@ __all__ = [
     "new_stack",
     "read_arrays",
     "read_images",
+    "read_mask",
     "read_star",
     "read_volume",
     "split_image_name",

@@ -10,12 +10,15 @@ import numpy as np
 from cryolatent.errors import InputError
 
 
-def read_arrays(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: str | Path, names: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
     """Read named arrays of an ``.npz`` archive.
 
     Args:
         path: The archive.
         names: Arrays that must be in it.
+        optional: Arrays that belong together: either all of them are in it, or none.
 
     Returns:
         The arrays by name.
@@ -23,9 +26,11 @@ def read_arrays(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]
     Raises:
         InputError: If the file is missing, is no complete archive or lacks an array.
     """
-    names = tuple(names)
+    names, optional = tuple(names), tuple(optional)
     try:
         with Path(path).open("rb") as stream, np.load(stream) as data:
+            if set(optional) & set(data.files):
+                names += optional
             return {name: data[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(

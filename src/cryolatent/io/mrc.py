@@ -14,6 +14,8 @@ from mrcfile.mrcmemmap import MrcMemmap
 
 from cryolatent.errors import InputError
 
+PIXEL_SIZE_TOLERANCE = 0.01
+RANGE_TOLERANCE = 1e-3
 LABEL = "Written by cryolatent"  # mrcfile's own label holds the time; equal inputs, equal bytes
 
 
@@ -122,6 +124,52 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, float]:
             path, f"{data.ndim} dimensions", "a volume", "Give a three-dimensional map."
         )
     return np.array(data, dtype=np.float32), float(mrc.voxel_size["x"])
+
+
+def read_mask(path: str | Path, box: int, pixel_size_angstrom: float) -> np.ndarray:
+    """Read a mask and check that it fits.
+
+    Args:
+        path: An MRC file.
+        box: Side that it must have, in voxels.
+        pixel_size_angstrom: Pixel size that it must have within one per cent, in Å; a header that
+            says nothing (zero) is believed.
+
+    Returns:
+        Values from 0 to 1 as float32 in the order z, y, x.
+
+    Raises:
+        InputError: If the file is no volume, or box, pixel size or values do not fit.
+    """
+    mask, pixel_size = read_volume(path)
+    if mask.shape != (box,) * 3:
+        found = " x ".join(map(str, mask.shape))
+        raise InputError(
+            path,
+            f"a mask of {found} voxels",
+            f"{box} x {box} x {box}, as the images",
+            "Rescale or crop the mask to the images' box.",
+        )
+    if pixel_size != 0 and not abs(pixel_size / pixel_size_angstrom - 1) < PIXEL_SIZE_TOLERANCE:
+        raise InputError(
+            path,
+            f"a pixel size of {pixel_size:.4g} Å",
+            f"{pixel_size_angstrom:.4g} Å, as the images",
+            "Rescale the mask, or correct its header.",
+        )
+    # not finite is not within either
+    if not (np.abs(mask - 0.5) <= 0.5 + RANGE_TOLERANCE).all():
+        raise InputError(
+            path,
+            f"values from {mask.min():.4g} to {mask.max():.4g}",
+            "values from 0 to 1",
+            "Give a mask, not a map.",
+        )
+    if not (mask > 0.5).any():
+        raise InputError(
+            path, "no voxel above 0.5", "a mask that keeps something", "Make the mask again."
+        )
+    return mask.clip(0, 1)
 
 
 def write_volume(path: str | Path, volume: np.ndarray, pixel_size_angstrom: float) -> None:

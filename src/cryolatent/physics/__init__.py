@@ -3,6 +3,7 @@
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
 from cryolatent.physics.grid import FourierDisc, disc_to_images, images_to_disc, shift_phases
 from cryolatent.physics.lattice import FourierLattice
+from cryolatent.physics.masks import blur, density_threshold, soft_sphere, solvent_mask
 from cryolatent.physics.normal import (
     NormalEquations,
     apply_normal,
@@ -36,6 +37,8 @@ __all__ = [
     "Poses",
     "apply_normal",
     "background_spectrum",
+    "blur",
+    "density_threshold",
     "disc_to_images",
     "electron_wavelength_angstrom",
     "fourier_shell_correlation",
@@ -53,6 +56,8 @@ __all__ = [
     "slice_products",
     "slice_volume",
     "soft_disc",
+    "soft_sphere",
+    "solvent_mask",
     "unpack",
     "volume_to_fourier",
 ]

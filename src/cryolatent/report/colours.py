@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from cryolatent.analysis.summary import Cluster
 from cryolatent.report.findings import Findings
@@ -60,6 +60,26 @@ def state_colour(state: int) -> str:
         Hexadecimal colour.
     """
     return JUNK_COLOUR if state < 0 else shade(state).colour
+
+
+def angle_colours(degrees: Float[np.ndarray, " n"]) -> list[str]:
+    """Colours of true angles, from dark to light over the range that occurs.
+
+    Args:
+        degrees: Angles; NaN where nothing moves.
+
+    Returns:
+        Hexadecimal colours.
+    """
+    # Importing matplotlib takes longer than answering --help may.
+    from matplotlib import colormaps
+    from matplotlib.colors import Normalize, to_hex
+
+    known = np.isfinite(degrees)
+    scale = Normalize(degrees[known].min(), degrees[known].max())
+    # The lightest tenth would vanish on white.
+    colours = colormaps["viridis"](0.9 * scale(np.where(known, degrees, 0.0)))
+    return [to_hex(c) if k else JUNK_COLOUR for c, k in zip(colours, known, strict=True)]
 
 
 def cluster_shades(findings: Sequence[Findings]) -> list[dict[int, Shade]]:

@@ -48,6 +48,12 @@ class Findings:
         """True state of each particle, -1 for junk, where the truth is known."""
         return self.embedding.get("state") if self.summary.truth is not None else None
 
+    @property
+    def angles(self) -> Float[np.ndarray, " n"] | None:
+        """True angle of each particle's moving part in degrees, NaN where it has none."""
+        truth = self.summary.truth
+        return None if truth is None or truth.motion is None else self.embedding["angle_degrees"]
+
     @cached_property
     def rows(self) -> dict[str, int]:
         """Row of each particle by its name."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from cryolatent.report.charts import Chart
-from cryolatent.report.colours import Shade, state_colour
+from cryolatent.report.colours import Shade, angle_colours, state_colour
 from cryolatent.report.drawing import MARK, MUTED, PAPER, spread, to_svg
 from cryolatent.report.findings import Findings
 
@@ -19,6 +19,7 @@ SIDE_INCHES = {"alone": 4.0, "beside": 2.8}
 MARGIN_INCHES = 0.24
 POINT_DPI = 190
 DENSITY_COLOUR = "#6f86a3"
+TRUE = {"state": "true state", "angle": "true angle"}
 TITLES = {"pca": "PCA", "umap": "UMAP"}
 GOLDEN = 0.618033988749895
 DIRECTIONS = [(np.cos(a), np.sin(a)) for a in np.linspace(0.25 * np.pi, 2.25 * np.pi, 12, False)]
@@ -29,7 +30,7 @@ class Colouring:
     """A row of maps that colour the particles alike.
 
     Args:
-        key: ``density``, ``cluster`` or ``state``.
+        key: ``density``, ``cluster``, ``state`` or ``angle``.
         panels: For each run, its maps.
     """
 
@@ -40,7 +41,7 @@ class Colouring:
 def latent_maps(
     findings: Sequence[Findings], shades: Sequence[dict[int, Shade]], labelled: Sequence[str]
 ) -> list[Colouring]:
-    """Draw PCA and UMAP of every run: as density, by cluster, and by state where it is known.
+    """Draw PCA and UMAP of every run: as density, by cluster, and by the truth where it is known.
 
     Args:
         findings: All runs of the page.
@@ -60,6 +61,7 @@ def latent_maps(
         "state": [
             [] if f.states is None else [state_colour(int(s)) for s in f.states] for f in findings
         ],
+        "angle": [[] if f.angles is None else angle_colours(f.angles) for f in findings],
     }
     return [
         Colouring(
@@ -96,7 +98,7 @@ def _map_chart(
         side_inches,
         f"map-{key}-{kind}-{findings.number}",
     )
-    how = {"density": "without colour", "cluster": "by cluster", "state": "by true state"}[key]
+    how = "without colour" if key == "density" else f"by {TRUE.get(key, key)}"
     alt = (
         f"{TITLES[kind]} map of the latents of {len(points)} particles of run {findings.label}, "
         f"coloured {how}; {len(numbers)} particles are numbered in red."

@@ -107,11 +107,13 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
     labelled = labelled_particles(findings)
     fsc = [fsc_chart(f, shade) for f, shade in zip(findings, shades, strict=True)]
     option_rows = options(findings)
+    truths = [f.summary.truth for f in findings if f.summary.truth is not None]
     return {
         "findings": findings,
         "first": findings[0],
         "shades": shades,
-        "truth": next((f.summary.truth for f in findings if f.summary.truth), None),
+        "truth": next(iter(truths), None),
+        "moves": next((truth.motion for truth in truths if truth.motion), None),
         "posteriors": sorted({f.summary.posterior for f in findings}),
         "same_input": len({f.run.manifest.input_sha256 for f in findings}) == 1,
         "comparable": all(comparable(findings[0], f) for f in findings),

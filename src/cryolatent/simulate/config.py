@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -15,7 +16,14 @@ class SimulateConfig(BaseModel):
     """Molecule: the built-in 6zu5, a PDB or mmCIF file, or an .npz of blocks."""
 
     states: Path | None = None
-    """JSON file that defines the states of --model."""
+    """JSON file that defines the states of --model, and what turns with --motion."""
+
+    only: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """Simulate only these states; all if left out."""
+
+    motion: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Range of the angle, in degrees, by which a part of the molecule turns, another in each
+    particle; 0 leaves it at rest. Of 6zu5 the central protuberance turns."""
 
     metadata: Path | None = None
     """Take poses and CTFs from this .npz of real ones instead of drawing them."""

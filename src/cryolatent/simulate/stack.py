@@ -1,35 +1,24 @@
 """Simulate a particle stack of known truth: STAR, MRCS and truth folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor
 
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack, write_star
-from cryolatent.physics import (
-    CTF,
-    FourierDisc,
-    Poses,
-    disc_to_images,
-    shift_phases,
-    slice_volume,
-    soft_disc,
-    volume_to_fourier,
-)
+from cryolatent.physics import CTF, Poses
 from cryolatent.simulate.config import SimulateConfig
-from cryolatent.simulate.density import density_map
 from cryolatent.simulate.molecule import Molecule, load_molecule
 from cryolatent.simulate.observation import draw_observations, perturb, read_observations
+from cryolatent.simulate.scene import Particles, Scene
 from cryolatent.simulate.truth import JUNK, Truth
 
 CHUNK = 256
-JUNK_SHAPES = 8
 
 
 def simulate(
@@ -54,15 +43,9 @@ def simulate(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         found = "other files" if folder.is_dir() else "a file"
         raise InputError(folder, found, "a new or empty folder", "Choose another -o.")
-    molecule = load_molecule(config.model, config.states)
-    side = config.box * config.pixel_size
-    if molecule.diameter_angstrom >= side:
-        raise InputError(
-            "--box",
-            f"a side of {side:.0f} Å",
-            f"more than the molecule's {molecule.diameter_angstrom:.0f} Å",
-            "Enlarge --box or --pixel-size.",
-        )
+    molecule = load_molecule(config.model, config.states).only(config.only)
+    _check_motion(molecule, config)
+    _check_size(molecule, config)
     rng = np.random.default_rng(config.seed)
     if config.metadata is None:
         poses, ctf = draw_observations(config, rng)
@@ -72,7 +55,9 @@ def simulate(
     state[rng.random(config.particles) < config.junk] = JUNK
     contrast = 1 + config.contrast_spread * rng.normal(size=config.particles)
     recorded = perturb(poses, config, rng)
-    scene = Scene.build(config, molecule, poses, ctf, state, contrast)
+    angle = np.random.default_rng([config.seed, 3]).uniform(-0.5, 0.5, config.particles)
+    particles = Particles(poses, ctf, state, contrast, config.motion * angle)
+    scene = Scene.build(config, molecule, particles)
     folder.mkdir(parents=True, exist_ok=True)
     _write_images(folder / "particles.mrcs", scene, config, progress)
     names = [f"{row + 1:06d}@particles.mrcs" for row in range(config.particles)]
@@ -88,76 +73,47 @@ def simulate(
         pixel_size_angstrom=config.pixel_size,
         snr=config.snr,
         diameter_to_box=molecule.diameter_angstrom / (config.box * config.pixel_size),
+        motion=scene.motion,
     )
     truth.save(folder / "truth")
     return truth
 
 
-@dataclass(frozen=True)
-class Scene:
-    """Everything that the clean images depend on, scaled so that the noise has variance one."""
-
-    disc: FourierDisc
-    volumes: Float[Tensor, "states z y x"]
-    transforms: Complex[Tensor, "shapes kz ky kx"]
-    shape: np.ndarray
-    poses: Poses
-    ctf: CTF
-    contrast: Float[Tensor, " n"]
-
-    @staticmethod
-    def build(
-        config: SimulateConfig,
-        molecule: Molecule,
-        poses: Poses,
-        ctf: CTF,
-        state: np.ndarray,
-        contrast: np.ndarray,
-    ) -> "Scene":
-        """Render the states and the junk, and scale them to the signal-to-noise ratio."""
-        volumes = torch.from_numpy(
-            np.stack([_state_map(molecule, s, config) for s in molecule.states])
+def _check_motion(molecule: Molecule, config: SimulateConfig) -> None:
+    if config.motion == 0:
+        return
+    if molecule.hinge is None:
+        raise InputError(
+            "--motion",
+            f"{config.motion:g} degrees, but nothing in {config.model} that turns",
+            "a model with a motion",
+            'Add "motion": {"parts": [...]} to the file of --states.',
         )
-        volumes = volumes.float()
-        rng = np.random.default_rng([config.seed, 1])
-        shapes = volumes
-        if (state == JUNK).any():
-            shapes = torch.cat([volumes, _junk_maps(volumes.mean(0), rng)])
-        kind = np.where(
-            state == JUNK, len(volumes) + rng.integers(JUNK_SHAPES, size=len(state)), state
-        )
-        scene = Scene(
-            FourierDisc(config.box, config.box // 2 - 1),
-            volumes,
-            volume_to_fourier(shapes),
-            kind,
-            poses,
-            ctf,
-            torch.from_numpy(contrast).float(),
-        )
-        scale = (config.snr / scene.signal_variance()) ** 0.5
-        return Scene(
-            scene.disc, scale * volumes, scale * scene.transforms, kind, poses, ctf, scene.contrast
+    if not any((molecule.hinge.moving & present).any() for present in molecule.states.values()):
+        raise InputError(
+            "--motion",
+            f"{config.motion:g} degrees, but states without the part that turns",
+            "at least one state with it",
+            "Choose other states with --only.",
         )
 
-    def images(self, rows: Tensor) -> Float[Tensor, "n y x"]:
-        """Clean, CTF-filtered images of some particles."""
-        poses, ctf = self.poses[rows], self.ctf[rows]
-        slices = torch.zeros(len(rows), self.disc.size, dtype=self.transforms.dtype)
-        kinds = self.shape[rows.numpy()]
-        for kind in np.unique(kinds):
-            here = torch.from_numpy(np.flatnonzero(kinds == kind))
-            slices[here] = slice_volume(self.transforms[kind], poses.rotations[here], self.disc)
-        slices = slices * shift_phases(
-            self.disc, poses.shifts_angstrom / ctf.pixel_size_angstrom[:, None]
-        )
-        slices = slices * ctf.evaluate(self.disc.cycles_per_pixel)
-        return disc_to_images(slices * self.contrast[rows, None], self.disc)
 
-    def signal_variance(self) -> float:
-        """Mean variance of the clean images of up to 512 particles over the whole box."""
-        rows = torch.arange(min(512, len(self.poses)))
-        return float(self.images(rows).flatten(1).var(dim=1).mean())
+def _check_size(molecule: Molecule, config: SimulateConfig) -> None:
+    """The molecule must fit into the box, at both ends of its motion too."""
+    diameter = molecule.diameter_angstrom
+    if config.motion > 0 and molecule.hinge is not None:
+        for degrees in (-config.motion / 2, config.motion / 2):
+            positions = molecule.hinge.turned(molecule.positions_angstrom, degrees)
+            turned = replace(molecule, positions_angstrom=positions)
+            diameter = max(diameter, turned.diameter_angstrom)
+    side = config.box * config.pixel_size
+    if diameter >= side:
+        raise InputError(
+            "--box",
+            f"a side of {side:.0f} Å",
+            f"more than the molecule's {diameter:.0f} Å",
+            "Enlarge --box or --pixel-size.",
+        )
 
 
 def noise_variance(shell: Tensor, config: SimulateConfig) -> Tensor:
@@ -180,29 +136,6 @@ def noise_variance(shell: Tensor, config: SimulateConfig) -> Tensor:
 def _radius(box: int) -> Tensor:
     frequency = torch.fft.fftfreq(box, 1 / box)
     return torch.hypot(frequency[:, None], frequency)
-
-
-def _state_map(molecule: Molecule, state: str, config: SimulateConfig) -> np.ndarray:
-    present = molecule.states[state]
-    return density_map(
-        molecule.positions_angstrom[present],
-        molecule.electrons[present],
-        box=config.box,
-        pixel_size_angstrom=config.pixel_size,
-        sigma_angstrom=molecule.blob_sigma_angstrom,
-    )
-
-
-def _junk_maps(consensus: Tensor, rng: np.random.Generator) -> Tensor:
-    """Maps with the consensus's Fourier amplitudes and the phases of a blurred random blob."""
-    box = consensus.shape[-1]
-    envelope = soft_disc(box, box / 4, box / 6)
-    ball = torch.minimum(torch.minimum(envelope[:, :, None], envelope[:, None]), envelope[None])
-    noise = torch.from_numpy(rng.normal(size=(JUNK_SHAPES, box, box, box))).float() * ball
-    phases = torch.fft.rfftn(noise, dim=(-3, -2, -1))
-    amplitudes = torch.fft.rfftn(consensus).abs()
-    maps = phases / phases.abs().clamp(min=1e-6) * amplitudes
-    return torch.fft.irfftn(maps, s=(box,) * 3, dim=(-3, -2, -1)) * ball
 
 
 def _write_images(

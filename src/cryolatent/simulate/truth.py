@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cryolatent.errors import InputError
 from cryolatent.io import read_arrays, read_volume, write_volume
 from cryolatent.physics import Poses
+from cryolatent.simulate.motion import Motion
 
 JUNK = -1
 COLUMNS = (
@@ -23,6 +25,7 @@ COLUMNS = (
     "noise_spectrum",
     "scalars",
 )
+MOTION_COLUMNS = ("angle_degrees", "range_degrees", "axis", "centre_angstrom", "moving_states")
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,11 @@ class Truth:
         contrast: Contrast of each particle.
         poses: True poses.
         noise_spectrum: Noise variance per complex coefficient, shells 0 to ``box / 2 - 1``.
-        volumes: One map per state, in the scale of the images.
+        volumes: One map per state, in the scale of the images; moving parts are at angle zero.
         pixel_size_angstrom: Pixel size, in Å.
         snr: Signal-to-noise ratio.
         diameter_to_box: Diameter of the molecule over the side of the box.
+        motion: What moves continuously, if anything does.
     """
 
     ids: np.ndarray
@@ -52,6 +56,46 @@ class Truth:
     pixel_size_angstrom: float
     snr: float
     diameter_to_box: float
+    motion: Motion | None = None
+
+    @property
+    def moves(self) -> Bool[np.ndarray, " n"]:
+        """Which particles have a part that moves, and hence a meaningful angle."""
+        moving = () if self.motion is None else tuple(self.motion.parts)
+        return np.isin(self.state, moving)
+
+    def volume(self, row: int) -> Float[Tensor, "z y x"]:
+        """The true volume of one particle, its moving part turned by its own angle.
+
+        Args:
+            row: A particle that is no junk.
+
+        Returns:
+            Its map.
+
+        Raises:
+            ValueError: If the particle is junk, which has no true volume.
+        """
+        state = int(self.state[row])
+        if state == JUNK:
+            raise ValueError(f"particle {self.ids[row]} is junk: it has no true volume")
+        degrees = 0.0 if self.motion is None else float(self.motion.angle_degrees[row])
+        return self.volume_at(state, degrees)
+
+    def volume_at(self, state: int, degrees: float) -> Float[Tensor, "z y x"]:
+        """The volume of a state with its moving part turned.
+
+        Args:
+            state: A state.
+            degrees: Angle of the moving part; without meaning in a state that has none.
+
+        Returns:
+            The map.
+        """
+        if self.motion is None or state not in self.motion.parts:
+            return self.volumes[state]
+        rest = self.volumes[state] - self.motion.parts[state]
+        return rest + self.motion.turned(state, degrees)
 
     def match(self, ids: np.ndarray, source: Path) -> Int[np.ndarray, " m"]:
         """Find particles by name.
@@ -78,7 +122,7 @@ class Truth:
         return np.array([position[name] for name in ids.tolist()], dtype=np.int64)
 
     def save(self, folder: Path) -> None:
-        """Write ``truth.npz`` and one ``state_*.mrc`` per state.
+        """Write ``truth.npz``, one ``state_*.mrc`` per state and ``moving_*.mrc`` of what moves.
 
         Args:
             folder: Where to write; made if missing.
@@ -86,6 +130,7 @@ class Truth:
         folder.mkdir(parents=True, exist_ok=True)
         for number, volume in enumerate(self.volumes):
             write_volume(folder / f"state_{number}.mrc", volume.numpy(), self.pixel_size_angstrom)
+        motion = {} if self.motion is None else _save_motion(self.motion, folder)
         np.savez_compressed(
             folder / "truth.npz",
             ids=self.ids,
@@ -96,6 +141,7 @@ class Truth:
             shifts_angstrom=self.poses.shifts_angstrom.numpy(),
             noise_spectrum=self.noise_spectrum.numpy(),
             scalars=np.array([self.pixel_size_angstrom, self.snr, self.diameter_to_box]),
+            **motion,
         )
 
     @staticmethod
@@ -114,7 +160,7 @@ class Truth:
         path = Path(folder) / "truth.npz"
         if not path.is_file():
             raise InputError(folder, "no truth", "truth.npz of a simulation", "Check --truth.")
-        columns = read_arrays(path, COLUMNS)
+        columns = read_arrays(path, COLUMNS, MOTION_COLUMNS)
         names = tuple(columns["state_names"].tolist())
         volumes = [read_volume(path.with_name(f"state_{n}.mrc"))[0] for n in range(len(names))]
         pixel_size, snr, diameter_to_box = columns["scalars"].tolist()
@@ -132,4 +178,32 @@ class Truth:
             pixel_size_angstrom=pixel_size,
             snr=snr,
             diameter_to_box=diameter_to_box,
+            motion=_load_motion(columns, path, pixel_size) if "axis" in columns else None,
         )
+
+
+def _save_motion(motion: Motion, folder: Path) -> dict[str, Any]:
+    for state, part in motion.parts.items():
+        write_volume(folder / f"moving_{state}.mrc", part.numpy(), motion.pixel_size_angstrom)
+    return {
+        "angle_degrees": motion.angle_degrees,
+        "range_degrees": np.array(motion.range_degrees),
+        "axis": motion.axis,
+        "centre_angstrom": motion.centre_angstrom,
+        "moving_states": np.array(list(motion.parts)),
+    }
+
+
+def _load_motion(columns: dict[str, np.ndarray], path: Path, pixel_size: float) -> Motion:
+    parts = {
+        state: torch.from_numpy(read_volume(path.with_name(f"moving_{state}.mrc"))[0])
+        for state in columns["moving_states"].tolist()
+    }
+    return Motion(
+        float(columns["range_degrees"]),
+        columns["axis"],
+        columns["centre_angstrom"],
+        columns["angle_degrees"],
+        parts,
+        pixel_size,
+    )
