@@ -20,6 +20,8 @@ from cryolatent.physics import FourierDisc
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Checkpoint, Run
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 
 @dataclass(frozen=True)
 class System:
@@ -81,6 +83,7 @@ def assemble(
             statistics.signal_amplitude,
             width=options.decoder_width,
             layers=options.decoder_layers,
+            precision=PRECISIONS[config.optimisation.precision],
         )
         posterior = POSTERIORS[options.posterior](config, disc, particles, statistics)
     likelihood = FourierGaussian(disc, statistics.background, statistics.power)
