@@ -91,6 +91,15 @@ def test_decoder_renders_slices_and_volumes(decoder: Decoder) -> None:
     assert decoder.volume(z).shape == (PARTICLES, 16, 16, 16)
 
 
+@pytest.mark.parametrize("index", [slice(None), torch.tensor([2, 7, 30])])
+def test_chosen_coefficients_are_those_of_the_slices(
+    decoder: Decoder, index: torch.Tensor | slice
+) -> None:
+    batch, z = random_batch(PARTICLES), torch.randn(PARTICLES, Z_DIM)
+    chosen = decoder.slices_at(z, batch.poses, index)
+    torch.testing.assert_close(chosen, decoder.slices(z, batch.poses)[:, index])
+
+
 def test_saved_and_loaded_decoder_is_the_same(decoder: Decoder, tmp_path: Path) -> None:
     z = torch.randn(1, Z_DIM)
     before = decoder.volume(z)

@@ -1,11 +1,12 @@
 import math
+from itertools import combinations
 
 import pytest
 import torch
 
 from builders import DISC, FLAT, random_batch
 from cryolatent.models import FourierGaussian
-from cryolatent.physics import images_to_disc
+from cryolatent.physics import CoefficientSubset, FourierDisc, images_to_disc
 
 
 def likelihood(noise: torch.Tensor) -> FourierGaussian:
@@ -67,3 +68,37 @@ def test_predict_applies_transfer_function_and_displacement() -> None:
             rendered[1, j] * batch.ctf.evaluate(k)[1, j] * complex(math.cos(phase), math.sin(phase))
         )
         torch.testing.assert_close(predicted[1, j], expected)
+
+
+def test_subsets_estimate_the_whole_without_bias() -> None:
+    """Averaged over all subsets of three coefficients, misfits and normaliser are the whole's."""
+    disc = FourierDisc(8, 2)
+    noise = torch.tensor([1.0, 0.5, 2.0])
+    density = FourierGaussian(disc, noise, torch.ones(3))
+    batch = random_batch(2, disc=disc)
+    rendered = torch.randn(2, disc.size, dtype=torch.complex64)
+    sums = {"negative_log": torch.zeros(2), "mean_squared_error": torch.zeros(2)}
+    choices = list(combinations(range(disc.size), 3))
+    for choice in choices:
+        subset = CoefficientSubset(torch.tensor(choice), disc.size / 3)
+        part = batch.comparing(subset)
+        predicted = density.predict(rendered[:, subset.index], part)
+        for name in sums:
+            sums[name] += getattr(density, name)(part.images, predicted, subset) / len(choices)
+    predicted = density.predict(rendered, batch)
+    for name, total in sums.items():
+        torch.testing.assert_close(total, getattr(density, name)(batch.images, predicted))
+
+
+def test_refit_from_subsets_finds_the_noise_and_leaves_unseen_shells_alone() -> None:
+    noise = torch.linspace(0.5, 2, DISC.radius + 1)
+    fitted = likelihood(3 * FLAT.power)
+    inside = torch.nonzero(DISC.shells <= 3)[:, 0]
+    for _ in range(20):
+        index = inside[torch.randperm(len(inside))[:6]]
+        residual = torch.randn(2000, 6, dtype=torch.complex64) * noise[DISC.shells[index]].sqrt()
+        subset = CoefficientSubset(index, len(inside) / 6)
+        fitted.observe(residual, torch.zeros_like(residual), subset)
+    fitted.refit()
+    torch.testing.assert_close(fitted.noise_spectrum[1:4], noise[1:4], rtol=0.05, atol=0)
+    assert fitted.noise_spectrum[4:].tolist() == [3.0, 3.0]

@@ -55,19 +55,21 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("posterior", "optimiser"),
+    ("posterior", "special"),
     [
-        ("encoder", "row-adam"),
-        ("table", "row-adam"),
-        ("table", "sparse-adam"),
-        ("table", "sgd"),
-        ("table", "adam"),
+        ("encoder", {}),
+        ("encoder", {"coefficient_fraction": 0.4, "marching": 1}),
+        ("encoder", {"precision": "bfloat16"}),
+        ("table", {"table_optimiser": "row-adam"}),
+        ("table", {"table_optimiser": "sparse-adam"}),
+        ("table", {"table_optimiser": "sgd"}),
+        ("table", {"table_optimiser": "adam"}),
     ],
 )
 def test_killed_training_resumes_bit_for_bit(
-    stack: ParticleStack, tmp_path: Path, posterior: str, optimiser: str
+    stack: ParticleStack, tmp_path: Path, posterior: str, special: dict
 ) -> None:
-    options = {"table_optimiser": optimiser, "table_learning_rate": 0.01}
+    options = {"table_learning_rate": 0.01} | special
     whole = finished(tmp_path / "whole", stack, posterior, **options)
     # a checkpoint after every step, and a kill at several: in an epoch, at its end, in the last
     config = small_config(posterior, checkpoint_minutes=1e-9, **options)
@@ -129,6 +131,19 @@ def test_training_lowers_the_loss_and_fits_the_noise(stack: ParticleStack, tmp_p
     losses = [entry["reconstruction"] + entry["kl"] for entry in run.entries()]
     assert losses[-1] < losses[0] - 5
     assert run.entries()[0]["noise_spectrum"] != run.entries()[-1]["noise_spectrum"]
+
+
+def test_marching_trains_on_few_shells_first_and_says_so(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    run = prepare(tmp_path / "run", small_config("table", epochs=3, marching=2), stack, Watch())
+    start = run.checkpoint().tensors["model.likelihood.noise_spectrum"]
+    train(run, stack)
+    entries = Run.open(run.path).entries()
+    assert [entry["shells"] for entry in entries] == [2, 4, 7]
+    first, rounded = entries[0]["noise_spectrum"], [round(float(v), 6) for v in start]
+    assert first[3:] == rounded[3:]
+    assert first[1] != rounded[1]
 
 
 def test_longer_training_continues_a_finished_run(stack: ParticleStack, tmp_path: Path) -> None:

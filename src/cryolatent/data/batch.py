@@ -1,12 +1,12 @@
 """What a training step sees: evidence for the posterior, observations for the likelihood."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
-from cryolatent.physics import CTF, Poses
+from cryolatent.physics import ALL_COEFFICIENTS, CTF, CoefficientSubset, Poses
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Batch:
         poses: The observations' poses, if they have any.
         ctf: The observations' transfer functions, if they have any.
         evidence: What the posterior is shown.
+        subset: Which of the decoder's coefficients the images hold.
     """
 
     index: Int[Tensor, " particles"]
@@ -43,9 +44,21 @@ class Batch:
     poses: Poses | None
     ctf: CTF | None
     evidence: Evidence
+    subset: CoefficientSubset = ALL_COEFFICIENTS
 
     def __len__(self) -> int:
         return self.index.shape[0]
+
+    def comparing(self, subset: CoefficientSubset) -> "Batch":
+        """Leave the likelihood some of the coefficients; the posterior sees what it saw.
+
+        Args:
+            subset: The coefficients to keep, of a batch that holds all.
+
+        Returns:
+            The same particles.
+        """
+        return replace(self, images=self.images[:, subset.index], subset=subset)
 
     def sum_by_particle(self, values: Float[Tensor, "obs *rest"]) -> Float[Tensor, "n *rest"]:
         """Add up the observations of each particle.

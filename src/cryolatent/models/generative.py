@@ -30,5 +30,5 @@ class GenerativeModel(nn.Module):
         Returns:
             One row per observation.
         """
-        rendered = self.decoder.slices(z[batch.owner], batch.poses)
+        rendered = self.decoder.slices_at(z[batch.owner], batch.poses, batch.subset.index)
         return self.likelihood.predict(rendered, batch)

@@ -3,10 +3,31 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
+
+
+class ResidualLayer(nn.Linear):
+    """A ReLU layer added to its input, ``relu(x + W x + b)``, as one product ``(1 + W) x``.
+
+    It computes in the precision of its input.
+    """
+
+    def forward(self, input: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        """Apply the layer.
+
+        Args:
+            input: Activations of the layer before.
+
+        Returns:
+            Activations.
+        """
+        weight = self.weight + torch.eye(self.in_features).to(self.weight)
+        # in place on the product: a second pass over memory, but no second buffer
+        return linear(input, weight.to(input.dtype), self.bias.to(input.dtype)).relu_()
 
 
 class ResidualMlp(nn.Module):
-    """ReLU layers of equal width, each added to its input: ``x <- relu(x + W x + b)``.
+    """Residual ReLU layers of equal width.
 
     Args:
         width: Number of units of every layer.
@@ -15,7 +36,7 @@ class ResidualMlp(nn.Module):
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.layers = nn.ModuleList(ResidualLayer(width, width) for _ in range(layers))
 
     def forward(self, x: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
         """Apply the layers.
@@ -27,5 +48,5 @@ class ResidualMlp(nn.Module):
             Activations of the last layer.
         """
         for layer in self.layers:
-            x = torch.relu(x + layer(x))
+            x = layer(x)
         return x

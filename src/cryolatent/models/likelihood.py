@@ -7,7 +7,12 @@ from jaxtyping import Complex, Float, Inexact
 from torch import Tensor, nn
 
 from cryolatent.data import Batch
-from cryolatent.physics import FourierDisc, shift_phases
+from cryolatent.physics import (
+    ALL_COEFFICIENTS,
+    CoefficientSubset,
+    FourierDisc,
+    shift_phases,
+)
 
 
 class Likelihood(nn.Module, ABC):
@@ -27,30 +32,38 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def negative_log(
-        self, images: Inexact[Tensor, "obs k"], predicted: Inexact[Tensor, "obs k"]
+        self,
+        images: Inexact[Tensor, "obs k"],
+        predicted: Inexact[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> Float[Tensor, " obs"]:
         """Negative log density of observations, in nats.
 
         Args:
             images: Observations.
             predicted: Expected observations.
+            subset: Which coefficients these are.
 
         Returns:
-            One value per observation.
+            One value per observation, an unbiased estimate of that of all coefficients.
         """
 
     @abstractmethod
     def mean_squared_error(
-        self, images: Inexact[Tensor, "obs k"], predicted: Inexact[Tensor, "obs k"]
+        self,
+        images: Inexact[Tensor, "obs k"],
+        predicted: Inexact[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> Float[Tensor, " obs"]:
         """Mean squared error per real degree of freedom, relative to the data's variance.
 
         Args:
             images: Observations.
             predicted: Expected observations.
+            subset: Which coefficients these are.
 
         Returns:
-            One value per observation.
+            One value per observation, an unbiased estimate of that of all coefficients.
         """
 
     @property
@@ -59,13 +72,17 @@ class Likelihood(nn.Module, ABC):
         """Real numbers per observation."""
 
     def observe(
-        self, images: Inexact[Tensor, "obs k"], predicted: Inexact[Tensor, "obs k"]
+        self,
+        images: Inexact[Tensor, "obs k"],
+        predicted: Inexact[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> None:
         """Collect residuals for `refit`; nothing to do for a density without parameters.
 
         Args:
             images: Observations.
             predicted: Expected observations of a posterior sample.
+            subset: Which coefficients these are.
         """
 
     def refit(self) -> None:
@@ -95,7 +112,7 @@ class FourierGaussian(Likelihood):
         self.register_buffer("noise_spectrum", noise_spectrum.clone())
         self.register_buffer("data_variance", torch.tensor(variance))
         self.register_buffer("residual_power", torch.zeros_like(noise_spectrum, dtype=torch.double))
-        self.register_buffer("residual_count", torch.zeros(1, dtype=torch.double))
+        self.register_buffer("residual_count", torch.zeros_like(noise_spectrum, dtype=torch.double))
         self.noise_spectrum: Tensor
         self.data_variance: Tensor
         self.residual_power: Tensor
@@ -111,42 +128,56 @@ class FourierGaussian(Likelihood):
         if batch.poses is None or batch.ctf is None:
             raise ValueError("a Fourier likelihood needs poses and transfer functions")
         shifts = batch.poses.shifts_angstrom / batch.ctf.pixel_size_angstrom[:, None]
-        transfer = batch.ctf.evaluate(self.disc.cycles_per_pixel)
-        return rendered * (transfer * shift_phases(self.disc, shifts))
+        index = batch.subset.index
+        transfer = batch.ctf.evaluate(self.disc.cycles_per_pixel[index])
+        return rendered * (transfer * shift_phases(self.disc, shifts, index))
 
     def negative_log(
-        self, images: Complex[Tensor, "obs k"], predicted: Complex[Tensor, "obs k"]
+        self,
+        images: Complex[Tensor, "obs k"],
+        predicted: Complex[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> Float[Tensor, " obs"]:
         """``Σ_k |r(k)|² / σ² + log(π σ²)``."""
-        variance = self.noise_spectrum[self.disc.shells]
+        variance = self.noise_spectrum[self.disc.shells[subset.index]]
         normaliser = torch.log(torch.pi * variance).sum()
-        return (_squared(images - predicted) / variance).sum(-1) + normaliser
+        misfit = (_squared(images - predicted) / variance).sum(-1)
+        return subset.weight * (misfit + normaliser)
 
     def mean_squared_error(
-        self, images: Complex[Tensor, "obs k"], predicted: Complex[Tensor, "obs k"]
+        self,
+        images: Complex[Tensor, "obs k"],
+        predicted: Complex[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> Float[Tensor, " obs"]:
         """Mean square over the real Hartley coefficients of the disc, both signs of k.
 
         With ``H(k) = Re - Im`` a pair ±k has ``H(k)² + H(-k)² = 2 |r(k)|²``.
         """
-        squared = 2 * _squared(images - predicted).sum(-1)
+        squared = 2 * subset.weight * _squared(images - predicted).sum(-1)
         return squared / (self.degrees_of_freedom * self.data_variance)
 
     @torch.no_grad()
     def observe(
-        self, images: Complex[Tensor, "obs k"], predicted: Complex[Tensor, "obs k"]
+        self,
+        images: Complex[Tensor, "obs k"],
+        predicted: Complex[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> None:
         """Collect the residual power of a posterior sample."""
-        power = self.disc.shell_mean(_squared(images - predicted).double().sum(0))
-        self.residual_power += power
-        self.residual_count += len(images)
+        power = _squared(images - predicted).double().sum(0)
+        self.residual_power += self.disc.shell_sum(power, subset.index)
+        self.residual_count += len(images) * self.disc.shell_count(subset.index)
 
     def refit(self) -> None:
-        """Set the noise to the mean residual power, the expectation over the posterior."""
-        if self.residual_count > 0:
-            spectrum = (self.residual_power / self.residual_count).to(self.noise_spectrum.dtype)
-            spectrum[0] = spectrum[1]
-            self.noise_spectrum.copy_(spectrum)
+        """Set the noise to the mean residual power, the expectation over the posterior.
+
+        Shells of which no coefficient was collected keep theirs.
+        """
+        seen = self.residual_count > 0
+        mean = self.residual_power[seen] / self.residual_count[seen]
+        self.noise_spectrum[seen] = mean.to(self.noise_spectrum.dtype)
+        self.noise_spectrum[0] = self.noise_spectrum[1]
         self.residual_power.zero_()
         self.residual_count.zero_()
 

@@ -52,7 +52,7 @@ class Objective(ABC):
         """
         q = posterior(batch, model)
         predicted = model.predict(q.rsample(generator), batch)
-        model.likelihood.observe(batch.images, predicted)
+        model.likelihood.observe(batch.images, predicted, batch.subset)
         return self.combine(batch, model, predicted, q.kl())
 
     @abstractmethod
@@ -97,7 +97,7 @@ class NegativeElbo(Objective):
         kl: Float[Tensor, " n"],
     ) -> LossTerms:
         """``-log p(x | z) + β KL``."""
-        negative_log = model.likelihood.negative_log(batch.images, predicted)
+        negative_log = model.likelihood.negative_log(batch.images, predicted, batch.subset)
         reconstruction = batch.sum_by_particle(negative_log)
         return LossTerms(reconstruction, kl, reconstruction + self.beta * kl)
 
@@ -124,7 +124,7 @@ class ReportObjective(Objective):
     ) -> LossTerms:
         """``(1 / N) Σ r² + β KL / N`` over the N real coefficients, data scaled to variance one."""
         reconstruction = batch.sum_by_particle(
-            model.likelihood.mean_squared_error(batch.images, predicted)
+            model.likelihood.mean_squared_error(batch.images, predicted, batch.subset)
         )
         weight = self.beta / model.likelihood.degrees_of_freedom
         return LossTerms(reconstruction, kl, reconstruction + weight * kl)

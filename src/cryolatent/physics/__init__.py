@@ -1,7 +1,14 @@
 """The image model's physics: Fourier grids, poses, transfer functions, slices, spectra."""
 
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
-from cryolatent.physics.grid import FourierDisc, disc_to_images, images_to_disc, shift_phases
+from cryolatent.physics.grid import (
+    ALL_COEFFICIENTS,
+    CoefficientSubset,
+    FourierDisc,
+    disc_to_images,
+    images_to_disc,
+    shift_phases,
+)
 from cryolatent.physics.lattice import FourierLattice
 from cryolatent.physics.masks import blur, density_threshold, soft_sphere, solvent_mask
 from cryolatent.physics.normal import (
@@ -29,7 +36,9 @@ from cryolatent.physics.volumes import (
 )
 
 __all__ = [
+    "ALL_COEFFICIENTS",
     "CTF",
+    "CoefficientSubset",
     "FourierDisc",
     "FourierLattice",
     "Interpolation",

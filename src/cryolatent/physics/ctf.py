@@ -64,8 +64,8 @@ class CTF:
         aberration = 1e7 * self.spherical_aberration_mm[..., None]
         chi = torch.pi * wavelength * k2 * (defocus - 0.5 * aberration * wavelength**2 * k2)
         chi = chi + torch.deg2rad(self.phase_shift_degrees)[..., None]
-        amplitude = self.amplitude_contrast[..., None]
-        return torch.sqrt(1 - amplitude**2) * torch.sin(chi) + amplitude * torch.cos(chi)
+        # √(1 - w²) sin χ + w cos χ is one sine: it is evaluated at every step of a training
+        return torch.sin(chi + torch.asin(self.amplitude_contrast)[..., None])
 
 
 def electron_wavelength_angstrom(voltage_kv: Float[Tensor, " *n"]) -> Float[Tensor, " *n"]:

@@ -70,9 +70,49 @@ class FourierDisc:
         Returns:
             Means of shells 0 to `radius`.
         """
+        return self.shell_sum(values) / self.shell_count().clamp(min=1)
+
+    def shell_sum(
+        self, values: Float[Tensor, "... k"], index: Int[Tensor, " k"] | slice = slice(None)
+    ) -> Float[Tensor, "... shells"]:
+        """Add up values in each shell.
+
+        Args:
+            values: One value per coefficient.
+            index: Which coefficients they belong to.
+
+        Returns:
+            Sums of shells 0 to `radius`.
+        """
         total = torch.zeros(*values.shape[:-1], self.radius + 1, dtype=values.dtype)
-        total = total.index_add(-1, self.shells, values)
-        return total / torch.bincount(self.shells, minlength=self.radius + 1).clamp(min=1)
+        return total.index_add(-1, self.shells[index], values)
+
+    def shell_count(self, index: Int[Tensor, " k"] | slice = slice(None)) -> Int[Tensor, " shells"]:
+        """How many coefficients each shell holds.
+
+        Args:
+            index: The coefficients that count.
+
+        Returns:
+            Numbers for shells 0 to `radius`.
+        """
+        return torch.bincount(self.shells[index], minlength=self.radius + 1)
+
+
+@dataclass(frozen=True)
+class CoefficientSubset:
+    """Some of a disc's coefficients, drawn to stand for more.
+
+    Args:
+        index: Positions in the disc; the slice of everything selects without a copy.
+        weight: How many coefficients each one stands for.
+    """
+
+    index: Int[Tensor, " k"] | slice
+    weight: float = 1.0
+
+
+ALL_COEFFICIENTS = CoefficientSubset(slice(None))
 
 
 def images_to_disc(images: Float[Tensor, "*n y x"], disc: FourierDisc) -> Complex[Tensor, "*n k"]:
@@ -115,16 +155,19 @@ def disc_to_images(
 
 
 def shift_phases(
-    disc: FourierDisc, shifts_pixels: Float[Tensor, "*n 2"]
+    disc: FourierDisc,
+    shifts_pixels: Float[Tensor, "*n 2"],
+    index: Int[Tensor, " k"] | slice = slice(None),
 ) -> Complex[Tensor, "*n k"]:
     """Phase factors ``exp(-2 pi i k.t)`` that move an image's content by t.
 
     Args:
-        disc: The coefficients.
+        disc: Where the coefficients belong.
         shifts_pixels: Displacements (x, y) in pixels.
+        index: Which of the disc's coefficients.
 
     Returns:
         One factor per coefficient.
     """
-    phase = -2 * torch.pi * shifts_pixels @ disc.cycles_per_pixel.to(shifts_pixels).T
+    phase = -2 * torch.pi * shifts_pixels @ disc.cycles_per_pixel[index].to(shifts_pixels).T
     return torch.polar(torch.ones_like(phase), phase)

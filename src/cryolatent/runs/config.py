@@ -109,6 +109,18 @@ class OptimisationConfig(Section):
     """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step per
     epoch and must be able to cross the prior."""
 
+    coefficient_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the Fourier coefficients that a step compares, drawn anew for each; what is left out
+    is made up for by weight, and time falls in proportion."""
+
+    marching: Annotated[int, Field(ge=0)] = 0
+    """Epochs over which the last shell compared grows from a quarter of all to all; 0 compares all
+    shells from the start."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers in the decoder's products; bfloat16 is faster where the processor has instructions
+    for it, and slower elsewhere."""
+
     objective: Literal["elbo", "report"] = "elbo"
     """Evidence lower bound with fitted noise, or the report's mean squared error."""
 

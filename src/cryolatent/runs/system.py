@@ -25,6 +25,8 @@ from cryolatent.physics import FourierDisc, Interpolation
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Checkpoint, Run
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 
 @dataclass(frozen=True)
 class System:
@@ -127,6 +129,7 @@ def _mlp(config: TrainConfig, disc: FourierDisc, statistics: StackStatistics) ->
         statistics.signal_amplitude,
         width=options.decoder_width,
         layers=options.decoder_layers,
+        precision=PRECISIONS[config.optimisation.precision],
     )
 
 

@@ -16,9 +16,11 @@ from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, assemble, objective, restore
+from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.em.driver import train_exact
 from cryolatent.train.em.results import first_tensors
 from cryolatent.train.inference import infer
+from cryolatent.train.memory import keep_freed_memory
 from cryolatent.train.optimisers import (
     build_optimisers,
     load_optimiser_tensors,
@@ -63,13 +65,15 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
     run.rewind_log(progress.epoch)
     if progress.epoch < options.epochs:
         run.forget_results()
+    keep_freed_memory()
     stopwatch, saved = Stopwatch(progress), time.monotonic()
     watch.stage("training", options.epochs * len(stack))
     while progress.epoch < options.epochs:
         loss_of = objective(run.config, progress.epoch)
         order = epoch_order(len(stack), options.seed, progress.epoch)
         for index in order.split(options.batch_size)[progress.batch :]:
-            batch = stack.batch(index)
+            subset = subset_of_step(stack.disc, options, progress.epoch, progress.step)
+            batch = stack.batch(index).comparing(subset)
             terms = step(loss_of, batch, system, optimisers, seeded(options.seed, progress.step))
             check_finite(terms, batch, stack, progress)
             progress.count(terms)
@@ -80,7 +84,8 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
                 saved = time.monotonic()
         system.model.likelihood.refit()
         stopwatch.lap()
-        entry = epoch_entry(progress, len(stack), system)
+        shells = last_shell(stack.disc.radius, options.marching, progress.epoch)
+        entry = epoch_entry(progress, len(stack), system) | {"shells": shells}
         run.log(entry)
         watch.epoch(entry)
         progress.next_epoch()

@@ -28,7 +28,7 @@ def build_optimisers(system: System, config: TrainConfig) -> list[Optimizer]:
     in_rows = {id(parameter) for parameter in rows}
     parameters = [*system.model.parameters(), *system.posterior.parameters()]
     networks = [parameter for parameter in parameters if id(parameter) not in in_rows]
-    optimisers: list[Optimizer] = [Adam(networks, lr=options.learning_rate)]
+    optimisers: list[Optimizer] = [Adam(networks, lr=options.learning_rate, fused=True)]
     if rows and options.table_learning_rate:
         make = TABLE_OPTIMISERS[options.table_optimiser]
         optimisers.append(make(rows, lr=options.table_learning_rate))

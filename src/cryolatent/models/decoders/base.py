@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from jaxtyping import Float, Inexact
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor, nn
 
 from cryolatent.physics import Poses
@@ -27,6 +27,27 @@ class Decoder(nn.Module, ABC):
         Raises:
             ValueError: If the decoder needs poses and there are none.
         """
+
+    def slices_at(
+        self,
+        z: Float[Tensor, "obs zdim"],
+        poses: Poses | None,
+        index: Int[Tensor, " k"] | slice,
+    ) -> Inexact[Tensor, "obs k"]:
+        """Some coefficients of `slices`; for decoders that can, cheaper than all.
+
+        Args:
+            z: One latent per observation.
+            poses: One pose per observation, for decoders that need them.
+            index: Positions in the decoder's disc.
+
+        Returns:
+            Those coefficients.
+
+        Raises:
+            ValueError: If the decoder needs poses and there are none.
+        """
+        return self.slices(z, poses)[..., index]
 
     @abstractmethod
     def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
