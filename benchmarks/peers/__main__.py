@@ -39,8 +39,8 @@ def class3d(
     results
         Folder of the records.
     """
-    usage = relion.class3d(data, out, classes=classes, seed=seed)
-    print(relion.class3d_record(cell, data, out, usage, classes=classes).write(results))
+    relion.class3d(data, out, classes=classes, seed=seed)
+    print(relion.class3d_record(cell, data, out, classes=classes).write(results))
 
 
 @app.command

@@ -349,6 +349,7 @@ def backproject_record(
     if found is None:
         raise RuntimeError(f"{log}: no line with the program's own timing; read the log.")
     images, seconds = int(found[1].replace(",", "")), float(found[2])
+    share = usage.cpu_seconds / usage.wall_seconds
     return new_record(
         cell,
         "cryodrgn_backproject_voxel",
@@ -356,7 +357,8 @@ def backproject_record(
         threads=threads,
         images_per_core_second=images / usage.cpu_seconds,
         note=f"{_version(installed)}; its own log: {images} images in {seconds} s wall, "
-        f"{images / seconds:.0f} images/s; CPU seconds hold start-up, half maps and FSC",
+        f"{images / seconds:.0f} images/s, or {images / seconds / share:.0f} per core second at "
+        f"the {share:.0%} of a core that it got; CPU seconds hold start-up, half maps and FSC",
     )
 
 

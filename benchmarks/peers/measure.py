@@ -1,12 +1,13 @@
 """Runs programs and measures what they cost."""
 
 import csv
+import json
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 THREAD_VARIABLES = (
@@ -20,6 +21,7 @@ POLL_SECONDS = 0.5
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 CPU_FIELDS = slice(11, 15)  # user, system, and both of the children that ended
 START_FIELD = 19
+USAGE = "usage.json"
 MILESTONES = "milestones.csv"
 COLUMNS = ("file", "wall_seconds", "cpu_seconds", "peak_memory_mb")
 
@@ -68,6 +70,28 @@ class Usage:
             max(self.peak_memory_mb, other.peak_memory_mb),
             other.milestones,
         )
+
+    def save(self, path: Path) -> None:
+        """Keep it, so that a score can be made again.
+
+        Args:
+            path: A JSON file.
+        """
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @staticmethod
+    def load(path: Path) -> "Usage":
+        """Read what `save` wrote.
+
+        Args:
+            path: The JSON file.
+
+        Returns:
+            The usage.
+        """
+        columns = json.loads(path.read_text())
+        marks = tuple(Milestone(**mark) for mark in columns.pop("milestones"))
+        return Usage(tuple(columns.pop("command")), **columns, milestones=marks)
 
 
 def run_program(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from benchmarks.peers.measure import Usage, run_program
+from benchmarks.peers.measure import USAGE, Usage, run_program
 from benchmarks.peers.records import Record, new_record
 from benchmarks.peers.score import chosen_particles, point, score_labels, score_maps
 from cryolatent.io import read_star, read_volume
@@ -53,28 +53,29 @@ def class3d(data: Path, out: Path, *, classes: int, seed: int) -> Usage:
         *("--pad", 2, "--dont_check_norm", "--preread_images", "--pool", 30, "--j", 1),
         *("--random_seed", seed),
     )
-    return start + run_program(
+    usage = start + run_program(
         ["relion_refine", *options],
         out / "class3d.log",
         folder=data,
         watch=(out, "run_it*_data.star"),
     )
+    usage.save(out / USAGE)
+    return usage
 
 
-def class3d_record(cell: str, data: Path, out: Path, usage: Usage, *, classes: int) -> Record:
+def class3d_record(cell: str, data: Path, out: Path, *, classes: int) -> Record:
     """Score a finished classification.
 
     Args:
         cell: Name of the data set.
         data: The simulated folder.
         out: What `class3d` wrote.
-        usage: What it used.
         classes: Number of classes.
 
     Returns:
         The record, with the index after each iteration.
     """
-    truth = Truth.load(data / "truth")
+    truth, usage = Truth.load(data / "truth"), Usage.load(out / USAGE)
     labels = read_classes(out, ITERATIONS, truth)
     curve = []
     for mark in usage.milestones:
@@ -118,7 +119,8 @@ def read_classes(out: Path, iteration: int, truth: Truth) -> Int[np.ndarray, " n
     """
     path = out / f"run_it{iteration:03d}_data.star"
     table = read_star(path)
-    names = [f"{name.split('@')[0]}@{Path(name).name}" for name in table.strings("rlnImageName")]
+    parts = [name.partition("@") for name in table.strings("rlnImageName")]
+    names = [f"{number}@{Path(file).name}" for number, _, file in parts]
     classes = np.zeros(len(truth.ids), dtype=np.int64)
     classes[truth.match(np.array(names), path)] = table.numbers("rlnClassNumber")
     return classes
