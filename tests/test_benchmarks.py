@@ -15,7 +15,9 @@ sum(range(3_000_000))
 for name in ("a.1.txt", "a.2.txt"):
     open(sys.argv[1] + "/" + name, "w").close()
     time.sleep(0.8)
+open(sys.argv[1] + "/a.3.txt", "w").close()
 """
+FILES = ["a.1.txt", "a.2.txt", "a.3.txt"]
 
 
 def test_a_program_is_measured_and_its_files_noted(tmp_path: Path):
@@ -24,10 +26,10 @@ def test_a_program_is_measured_and_its_files_noted(tmp_path: Path):
     assert usage.wall_seconds > 1.6
     assert 0 < usage.cpu_seconds < usage.wall_seconds
     assert usage.peak_memory_mb > 1
-    assert [mark.file for mark in usage.milestones] == ["a.1.txt", "a.2.txt"]
-    first, second = usage.milestones
-    assert first.wall_seconds < second.wall_seconds
-    assert [m.file for m in read_milestones(tmp_path / MILESTONES)] == ["a.1.txt", "a.2.txt"]
+    assert [mark.file for mark in usage.milestones] == FILES
+    first, second, third = usage.milestones
+    assert first.wall_seconds < second.wall_seconds < third.wall_seconds
+    assert [m.file for m in read_milestones(tmp_path / MILESTONES)] == FILES
 
 
 def test_children_count(tmp_path: Path):

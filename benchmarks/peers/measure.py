@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -122,11 +122,12 @@ def run_program(
     log.parent.mkdir(parents=True, exist_ok=True)
     milestones: list[Milestone] = []
 
-    def note() -> None:
-        for mark in follow(program.pid, *watch):
+    def note(marks: Iterable[Milestone]) -> None:
+        for mark in marks:
             milestones.append(mark)
             append_milestone(mark, watch[0] / MILESTONES)
 
+    before = set() if watch is None else names_in(*watch)
     start = time.monotonic()
     with log.open("w") as stream:
         program = subprocess.Popen(
@@ -136,18 +137,21 @@ def run_program(
             stderr=subprocess.STDOUT,
             env=with_threads(os.environ, threads),
         )
-    watcher = threading.Thread(target=note)
+    watcher = threading.Thread(target=lambda: note(follow(program.pid, before, *watch)))
     if watch is not None:
         watcher.start()
     status, usage = wait(program.pid)
     wall = time.monotonic() - start
+    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
     program.returncode = os.waitstatus_to_exitcode(status)
     if watch is not None:
         watcher.join()
+        # what it wrote in its last moments
+        unseen = names_in(*watch) - before - {mark.file for mark in milestones}
+        note(Milestone(name, wall, cpu, peak) for name in sorted(unseen))
     if program.returncode:
         raise RuntimeError(f"{log}: {words[0]} ended with code {program.returncode}; read the log.")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Usage(words, wall, cpu, usage.ru_maxrss / 1024, tuple(milestones))
+    return Usage(words, wall, cpu, peak, tuple(milestones))
 
 
 def wait(pid: int):
@@ -176,18 +180,32 @@ def with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]
     return dict(environment) | dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
-def follow(pid: int, folder: Path, pattern: str) -> Iterator[Milestone]:
+def names_in(folder: Path, pattern: str) -> set[str]:
+    """List files.
+
+    Args:
+        folder: Where to look.
+        pattern: Glob pattern of the files.
+
+    Returns:
+        Their names.
+    """
+    return {path.name for path in folder.glob(pattern)}
+
+
+def follow(pid: int, before: Set[str], folder: Path, pattern: str) -> Iterator[Milestone]:
     """Note when a running program writes files.
 
     Args:
         pid: The program.
+        before: Files that were there already.
         folder: Where it writes.
         pattern: Glob pattern of the files.
 
     Yields:
         One milestone per file, as soon as it is there, until the program has ended.
     """
-    seen = {path.name for path in folder.glob(pattern)}
+    seen = set(before)
     while (used := used_so_far(pid)) is not None:
         for path in sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime):
             if path.name not in seen:
