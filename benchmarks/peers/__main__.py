@@ -82,6 +82,7 @@ def score(
     out: Path,
     *,
     training: Annotated[Training, Parameter(name="*")] = TRAINING,
+    volumes: bool = True,
     peers: Environment = PEERS,
     results: Path = RESULTS,
 ) -> None:
@@ -97,13 +98,15 @@ def score(
         Folder that cryoDRGN writes.
     training
         Its settings.
+    volumes
+        Decode 100 volumes too, which takes minutes.
     peers
         Folder of the peers' environments.
     results
         Folder of the records.
     """
     installed = Installation(peers / "cryodrgn")
-    record = cryodrgn.training_record(installed, cell, data, out, training)
+    record = cryodrgn.training_record(installed, cell, data, out, training, volumes=volumes)
     for point in record.curve:
         print(f"{point.step:3d} {point.cpu_seconds:9.1f} s  ARI {point.ari:.3f}")
     print(record.write(results))

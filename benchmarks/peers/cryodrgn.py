@@ -212,7 +212,13 @@ def read_latents(installed: Installation, pickled: Path) -> Float[np.ndarray, "n
 
 
 def training_record(
-    installed: Installation, cell: str, data: Path, out: Path, training: Training
+    installed: Installation,
+    cell: str,
+    data: Path,
+    out: Path,
+    training: Training,
+    *,
+    volumes: bool = True,
 ) -> Record:
     """Score a training, finished or not.
 
@@ -224,6 +230,7 @@ def training_record(
         data: The simulated folder.
         out: What `train` wrote.
         training: Its settings.
+        volumes: Whether to decode volumes too, which takes minutes.
 
     Returns:
         The record, with the index after each epoch.
@@ -249,7 +256,7 @@ def training_record(
         training.method,
         usage,
         ari=score_labels(labels[mark.file], truth),
-        fsc_area=score_volumes(installed, out, last.step, truth),
+        fsc_area=score_volumes(installed, out, last.step, truth) if volumes else None,
         images_per_core_second=speed(tuple(marks), len(truth.ids)),
         note=f"{_version(installed)}, epoch {last.step}; index by the better of k-means and "
         "Gaussian mixture with the true number of states"
@@ -272,7 +279,7 @@ def score_volumes(installed: Installation, out: Path, epoch: int, truth: Truth) 
     """
     rows = chosen_particles(truth)
     folder = out / f"volumes.{epoch}"
-    if not folder.exists():
+    if len(list(folder.glob("vol_*.mrc"))) < len(rows):
         latents = read_latents(installed, out / f"z.{epoch}.pkl")[rows]
         np.savetxt(out / f"chosen.{epoch}.txt", latents)
         command = (
