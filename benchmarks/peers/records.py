@@ -37,6 +37,8 @@ class Record:
         command: What was run, with paths left to their names.
         date: Day of the measurement.
         machine: Processor and number of cores.
+        load_average: Runnable processes over the last 15 minutes; above the number of cores, wall
+            seconds grow, and CPU seconds too, as caches and memory are shared.
         threads: Threads allowed.
         wall_seconds: From start to end.
         cpu_seconds: User and system time.
@@ -57,6 +59,7 @@ class Record:
     command: str
     date: str
     machine: str
+    load_average: float
     threads: int
     wall_seconds: float
     cpu_seconds: float
@@ -120,6 +123,7 @@ def new_record(  # noqa: PLR0913
         command=" ".join(_bare(word) for word in usage.command),
         date=datetime.date.today().isoformat(),
         machine=describe_machine(),
+        load_average=round(os.getloadavg()[2], 1),
         threads=threads,
         wall_seconds=round(usage.wall_seconds, 2),
         cpu_seconds=round(usage.cpu_seconds, 2),
