@@ -1,0 +1,1 @@
+"""Runs other reconstruction programs on simulated stacks, measures and scores them."""
