@@ -25,6 +25,7 @@ from cryolatent.train.em.results import (
 from cryolatent.train.em.search import Search, marching
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
+from cryolatent.train.memory import keep_freed_memory
 from cryolatent.train.progress import Progress, Stopwatch, Watch
 
 LEAST_HELD = 2
@@ -49,6 +50,7 @@ def train_exact(run: Run, stack: ParticleStack, watch: Watch) -> None:
     """
     checkpoint = run.checkpoint()
     progress, system = Progress(**checkpoint.position), restore(run)
+    keep_freed_memory()
     run.rewind_log(progress.epoch)
     run.forget_results()
     work = Expedition(run, stack, _search(run, stack, checkpoint), progress, watch)
