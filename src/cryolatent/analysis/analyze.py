@@ -11,11 +11,8 @@ import pyarrow.parquet as pq
 import torch
 
 from cryolatent.analysis.bootstrap import mean_estimate
-from cryolatent.analysis.embedding import (
-    cluster_latents,
-    principal_components,
-    umap_coordinates,
-)
+from cryolatent.analysis.clusters import Clusters, find_clusters
+from cryolatent.analysis.embedding import principal_components, umap_coordinates
 from cryolatent.analysis.motion import (
     FEWEST,
     explained_variance,
@@ -33,7 +30,7 @@ from cryolatent.analysis.summary import (
 from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
-from cryolatent.models import Decoder
+from cryolatent.models import Decoder, OneOf
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
 from cryolatent.runs.files import void, write_atomically
 from cryolatent.runs.run import Latents, Run
@@ -81,7 +78,7 @@ def analyze(
 
     Args:
         run: A finished run.
-        clusters: Number of clusters of k-means.
+        clusters: Number of clusters; a categorical posterior has its own.
         truth: Truth folder of the simulation that the particles come from.
         seed: Fixes UMAP, k-means and the choice of particles for the FSC.
         tell: Called with the name of each stage.
@@ -102,17 +99,20 @@ def analyze(
         matched = Matched(loaded, loaded.match(latents.ids, run.path))
     z = latents.distribution.mean.numpy().astype(float)
     tell("clusters")
-    labels, medoids = cluster_latents(z, clusters, seed)
+    groups = find_clusters(latents.distribution, clusters, seed)
+    labels = groups.labels
     components, explained = principal_components(z)
-    tell("UMAP")
     maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, z.shape[1]))}
-    maps |= {f"umap_{axis}": column for axis, column in enumerate(umap_coordinates(z, seed).T)}
+    if not isinstance(latents.distribution, OneOf):
+        tell("UMAP")
+        plane = umap_coordinates(z, seed)
+        maps |= {f"umap_{axis}": column for axis, column in enumerate(plane.T)}
     # the summary stands for a complete analysis, so the old one goes before its parts change
     (run.path / "analysis" / "summary.json").unlink(missing_ok=True)
     _write_embedding(run, latents, maps | {"cluster": labels}, matched)
     tell("volumes")
     decoder = restore(run).model.decoder
-    found = _write_clusters(run, decoder, latents, labels, medoids)
+    found = _write_clusters(run, decoder, latents, groups)
     if matched is not None:
         tell("truth")
         found = [_against_truth(run, cluster, labels, matched) for cluster in found]
@@ -125,7 +125,7 @@ def analyze(
         kl=mean_estimate(latents.kl.numpy()),
         pca_explained=tuple(explained.tolist()),
         clusters=tuple(found),
-        clusters_asked=clusters,
+        clusters_asked=len(found) if run.config.model.posterior == "categorical" else clusters,
         seed=seed,
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
     )
@@ -147,20 +147,20 @@ def _write_embedding(
 
 @torch.no_grad()
 def _write_clusters(
-    run: Run, decoder: Decoder, latents: Latents, labels: np.ndarray, medoids: np.ndarray
+    run: Run, decoder: Decoder, latents: Latents, groups: Clusters
 ) -> list[Cluster]:
     folder = run.path / "analysis" / "volumes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     found = []
-    for number, medoid in enumerate(medoids):
-        volume = decoder.volume(latents.distribution.mean[medoid][None])[0]
+    for number, medoid in enumerate(groups.medoids):
+        volume = decoder.volume(groups.centres[number][None])[0]
         file = folder / f"cluster_{number}.mrc"
         write_volume(file, volume.numpy(), run.manifest.pixel_size_angstrom)
         found.append(
             Cluster(
                 number=number,
-                size=int((labels == number).sum()),
+                size=int((groups.labels == number).sum()),
                 medoid=str(latents.ids[medoid]),
                 volume=file.relative_to(run.path).as_posix(),
             )

@@ -21,11 +21,14 @@ from cryolatent.report.drawing import (
     to_svg,
 )
 from cryolatent.report.findings import Findings
+from cryolatent.runs.choice import Choice
 
 SMALL = (3.3, 2.6)
 LARGE = (3.8, 2.75)
 HALF = 0.5
 LOG_RANGE = 30.0
+CLIMB_FLOOR = -3.0
+"""Nats per particle below the end of a climb at which its chart begins."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,11 @@ def loss_charts(findings: Sequence[Findings]) -> list[Chart]:
     charts = []
     for objective, losses in (("elbo", EVIDENCE_LOSSES), ("report", REPORT_LOSSES)):
         chosen = [
-            f for f in findings if f.run.config.optimisation.objective == objective and f.epochs
+            f
+            for f in findings
+            if f.run.config.optimisation.objective == objective
+            and f.epochs
+            and not f.run.config.model.is_exact
         ]
         charts += [_loss_chart(loss, chosen) for loss in losses if chosen]
     return charts
@@ -108,6 +115,77 @@ def _loss_chart(loss: Loss, findings: list[Findings]) -> Chart:
     alt = f"{loss.title} in {loss.unit} against epoch: {ends}."
     name = f"loss-{loss.title}-{findings[0].number}"
     return Chart(loss.title, alt, to_svg(figure, name))
+
+
+def climb_charts(findings: Sequence[Findings]) -> list[Chart]:
+    """Draw the penalised evidence of each expectation maximisation.
+
+    Evidence of different shells does not compare, so each value is relative to the last at its
+    shells; a line ends where prior, noise, mask or shells change.
+
+    Args:
+        findings: All runs of the page.
+
+    Returns:
+        One chart per run with an exact posterior.
+    """
+    return [_climb_chart(f) for f in findings if f.run.config.model.is_exact and f.epochs]
+
+
+def _climb_chart(findings: Findings) -> Chart:
+    figure, axes = new_figure(*SMALL)
+    final = {(e["shells"], e["volumes"]): e["objective"] for e in findings.epochs}
+    lines: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
+    for entry in findings.epochs:
+        key = (entry["shells"], entry["volumes"])
+        gap = max(entry["objective"] - final[key], CLIMB_FLOOR)
+        lines.setdefault((entry["curve"], *key), []).append((entry["epoch"] + 1, gap))
+    for points in lines.values():
+        marker = "o" if len(points) == 1 else ""
+        axes.plot(*zip(*points, strict=True), **run_line(findings.number), marker=marker)
+    axes.set_ylim(CLIMB_FLOOR, 0.1 - 0.1 * CLIMB_FLOOR)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_axes(axes, "pass", "nats per particle")
+    shells = sorted({entry["shells"] for entry in findings.epochs})
+    alt = (
+        f"Penalised evidence of {findings.label} against pass, in {len(lines)} pieces, relative to "
+        f"the last value at each of the shells {', '.join(map(str, shells))}."
+    )
+    return Chart(
+        f"Penalised evidence, {findings.label}", alt, to_svg(figure, f"climb-{findings.number}")
+    )
+
+
+def choice_charts(findings: Sequence[Findings]) -> list[Chart]:
+    """Draw what particles kept aside say of the number of dimensions or states.
+
+    Args:
+        findings: All runs of the page.
+
+    Returns:
+        One chart per choice.
+    """
+    return [_choice_chart(f, choice) for f in findings for choice in f.run.choices()]
+
+
+def _choice_chart(findings: Findings, choice: Choice) -> Chart:
+    figure, axes = new_figure(*SMALL)
+    numbers = [candidate.number for candidate in choice.candidates]
+    behind = [-candidate.behind for candidate in choice.candidates]
+    errors = [candidate.error for candidate in choice.candidates]
+    axes.errorbar(numbers, behind, yerr=errors, capsize=2, **run_line(findings.number))
+    axes.axvline(choice.chosen, color=MUTED, linewidth=0.8, linestyle=":")
+    axes.set_yscale("symlog", linthresh=0.01)
+    axes.set_ylim(min(1.5 * min(behind), -0.03), 0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_axes(axes, f"number of {choice.name}", "nats per particle")
+    listed = "; ".join(f"{c.number}: {-c.behind:.3f} ± {c.error:.3f}" for c in choice.candidates)
+    alt = (
+        f"Held-out evidence of {findings.label} by number of {choice.name}, relative to the best: "
+        f"{listed}. Chosen: {choice.chosen}."
+    )
+    title = f"Number of {choice.name}, {findings.label}: {choice.chosen}"
+    return Chart(title, alt, to_svg(figure, f"choice-{choice.name}-{findings.number}"))
 
 
 def noise_chart(findings: Sequence[Findings]) -> Chart | None:

@@ -59,6 +59,11 @@ class Findings:
         """Row of each particle by its name."""
         return {name: row for row, name in enumerate(self.embedding["id"].tolist())}
 
+    @property
+    def maps(self) -> list[str]:
+        """Which maps there are: ``pca``, and ``umap`` unless the latents are shares of states."""
+        return [kind for kind in ("pca", "umap") if f"{kind}_0" in self.embedding]
+
     def coordinates(self, kind: str) -> Float[np.ndarray, "n axes"]:
         """Coordinates of the particles on a map.
 

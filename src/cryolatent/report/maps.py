@@ -67,7 +67,7 @@ def latent_maps(
         Colouring(
             key,
             [
-                [_map_chart(f, kind, key, c, labelled, side) for kind in TITLES] if c else []
+                [_map_chart(f, kind, key, c, labelled, side) for kind in f.maps] if c else []
                 for f, c in zip(findings, columns, strict=True)
             ],
         )

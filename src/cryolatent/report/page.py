@@ -100,7 +100,13 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         Values by the names that the template uses.
     """
     # Importing matplotlib takes longer than answering --help may.
-    from cryolatent.report.charts import fsc_chart, loss_charts, noise_chart
+    from cryolatent.report.charts import (
+        choice_charts,
+        climb_charts,
+        fsc_chart,
+        loss_charts,
+        noise_chart,
+    )
     from cryolatent.report.maps import latent_maps
 
     shades = cluster_shades(findings)
@@ -122,6 +128,8 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "states": state_legend(findings),
         "pairs": [pair(findings[0], other) for other in findings[1:]],
         "losses": loss_charts(findings),
+        "climbs": climb_charts(findings),
+        "choices": choice_charts(findings),
         "noise": noise_chart(findings),
         "cards": [cluster_cards(f, shade) for f, shade in zip(findings, shades, strict=True)],
         "fsc": fsc if any(fsc) else [],

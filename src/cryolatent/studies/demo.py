@@ -12,19 +12,19 @@ from cryolatent.analysis import Summary, analyze, read_summary
 from cryolatent.data import open_star
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.report import render
-from cryolatent.runs.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
 from cryolatent.runs.files import new_folder
 from cryolatent.runs.run import Run
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
 from cryolatent.train import Watch, prepare, processor_threads, train
 
-POSTERIORS = ("encoder", "table")
+POSTERIORS = ("categorical", "exact")
 SIMULATION = SimulateConfig(
-    particles=3000,
-    box=32,
-    pixel_size=9.0,
-    snr=0.4,
+    particles=5000,
+    box=64,
+    pixel_size=4.5,
+    snr=0.05,
     noise_colour=2.0,
     angle_error=1.0,
     shift_error=0.2,
@@ -54,18 +54,17 @@ def configuration(posterior: str, simulation: SimulateConfig = SIMULATION) -> Tr
     """The demo's options of one training: one thread, since two trainings run side by side.
 
     Args:
-        posterior: ``encoder`` or ``table``.
+        posterior: ``categorical`` or ``exact``.
         simulation: The data that it is trained on.
 
     Returns:
         Resolved options.
     """
     return TrainConfig(
-        data=DataConfig(shells=min(10, simulation.box // 2 - 1)),
         model=ModelConfig.model_validate(
-            {"posterior": posterior, "z_dim": 4, "decoder_width": 128}
+            {"posterior": posterior, "contrast_spread": simulation.contrast_spread}
         ),
-        optimisation=OptimisationConfig(epochs=23, beta_warmup=12, threads=1),
+        optimisation=OptimisationConfig(threads=1),
     ).resolved()
 
 
@@ -164,7 +163,8 @@ def _work(path: Path, truth: Path) -> None:
         if run.manifest.status != "finished":
             train(run, run.open_stack())
         with processor_threads(run.manifest.threads):
-            analyze(run, clusters=CLUSTERS, truth=truth)
+            # a search may have chosen the number of latent dimensions
+            analyze(Run.open(path), clusters=CLUSTERS, truth=truth)
     except CryolatentError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -173,9 +173,8 @@ def _work(path: Path, truth: Path) -> None:
 
 
 def _line(run: Run, entry: dict) -> str:
-    loss = entry["reconstruction"] + entry["kl"]
-    epochs = run.config.optimisation.epochs
     return (
-        f"{run.name:>8}  epoch {entry['epoch'] + 1:>2}/{epochs}  "
-        f"-ELBO {loss:8.2f}  KL {entry['kl']:6.2f}  {entry['seconds']:5.0f} s"
+        f"{run.name:>12}  pass {entry['epoch'] + 1:>3}  shells {entry['shells']:>3}  "
+        f"volumes {entry['volumes']:>2}  evidence {entry['objective']:10.2f}  "
+        f"{entry['seconds']:5.0f} s"
     )

@@ -1,0 +1,64 @@
+"""Clusters of particles, read from each particle's own posterior."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cryolatent.analysis.embedding import cluster_latents
+from cryolatent.models import Distribution, FullNormal, OneOf
+from cryolatent.models.mixture import fit_mixture, likelihood_terms
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Particles in groups, the largest first.
+
+    Args:
+        labels: Cluster of each particle.
+        medoids: For each cluster, the particle that stands for it.
+        centres: For each cluster, the latent whose volume is shown.
+    """
+
+    labels: Int[np.ndarray, " n"]
+    medoids: Int[np.ndarray, " c"]
+    centres: Float[Tensor, "c zdim"]
+
+
+def find_clusters(posterior: Distribution, clusters: int, seed: int) -> Clusters:
+    """Group particles.
+
+    States of a categorical posterior are clusters already. Normal posteriors with their covariances
+    are read as a mixture of states at points, so a broad posterior counts for little. Means of
+    other posteriors are clustered by k-means, and the particle nearest to the centre is shown.
+
+    Args:
+        posterior: One row per particle.
+        clusters: Number of clusters; not looked at for a categorical posterior.
+        seed: Fixes the starts.
+
+    Returns:
+        Clusters without empty ones.
+    """
+    if isinstance(posterior, OneOf):
+        return _ordered(posterior.shares, torch.eye(posterior.shares.shape[1]))
+    if isinstance(posterior, FullNormal):
+        gram, inner = likelihood_terms(posterior)
+        wanted = min(clusters, len(posterior.loc))
+        mixture = fit_mixture(gram, inner, posterior.loc, wanted, seed=seed)
+        return _ordered(mixture.moments(gram, inner).posterior.mean, mixture.points)
+    z = posterior.mean
+    labels, medoids = cluster_latents(z.numpy().astype(float), clusters, seed)
+    return Clusters(labels, medoids, z[torch.from_numpy(medoids)])
+
+
+def _ordered(shares: Float[Tensor, "n k"], centres: Float[Tensor, "k zdim"]) -> Clusters:
+    best = shares.argmax(dim=1)
+    sizes = torch.bincount(best, minlength=shares.shape[1])
+    order = sizes.argsort(descending=True, stable=True)[: int((sizes > 0).sum())]
+    rank = torch.full_like(sizes, -1)
+    rank[order] = torch.arange(len(order))
+    medoids = shares[:, order].argmax(dim=0)
+    return Clusters(rank[best].numpy(), medoids.numpy(), centres[order])
