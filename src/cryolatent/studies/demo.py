@@ -113,7 +113,9 @@ def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
         stack = open_star(data / "particles.star", **config.data.reading())
         return prepare(path, config, stack, Watch())
     run = Run.open(path)
-    if run.config != config:
+    # a search chooses the number of latent dimensions
+    chosen = config.model.model_copy(update={"z_dim": run.config.model.z_dim})
+    if run.config != config.model_copy(update={"model": chosen}):
         raise InputError(
             path, "a run with other options", "the demo's own", "Choose another -o or remove it."
         )
