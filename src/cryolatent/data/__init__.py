@@ -3,7 +3,7 @@
 from cryolatent.data.batch import Batch, Evidence
 from cryolatent.data.images import ImageSource, MrcImages
 from cryolatent.data.relion import open_star, pixel_sizes_angstrom, unique_ids
-from cryolatent.data.stack import ParticleStack
+from cryolatent.data.stack import ParticleStack, original_names
 from cryolatent.data.statistics import StackStatistics, scan
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ParticleStack",
     "StackStatistics",
     "open_star",
+    "original_names",
     "pixel_sizes_angstrom",
     "scan",
     "unique_ids",

@@ -10,6 +10,7 @@ from cryolatent.physics.spectra import (
     resolution_angstrom,
     soft_disc,
 )
+from cryolatent.physics.symmetry import symmetry_rotations
 from cryolatent.physics.volumes import (
     half_space_to_volume,
     in_canonical_half,
@@ -39,5 +40,6 @@ __all__ = [
     "soft_disc",
     "soft_sphere",
     "solvent_mask",
+    "symmetry_rotations",
     "volume_to_fourier",
 ]
