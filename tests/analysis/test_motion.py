@@ -98,6 +98,15 @@ def test_oracle_finds_states_that_move_and_states_that_do_not(tmp_path: Path) ->
     assert np.abs(error[~truth.moves]).max() > 10
 
 
+def test_oracle_in_noise_prefers_no_state(tmp_path: Path) -> None:
+    """A state that moves has many angles to fit with, which must not count in its favour."""
+    stack = small_stack(tmp_path / "data", snr=1e-6, motion=60.0)
+    truth = Truth.load(tmp_path / "data" / "truth")
+    found = oracle(stack, truth, np.arange(len(stack))).state
+    assert truth.motion is not None
+    assert 0.1 < np.isin(found, list(truth.motion.parts)).mean() < 0.9
+
+
 def test_oracles_angles_are_as_uncertain_as_it_says(tmp_path: Path) -> None:
     """The mean squared error of a posterior mean is the variance that it does not explain."""
     stack = small_stack(tmp_path / "data", particles=300, snr=0.3, **MOTION)

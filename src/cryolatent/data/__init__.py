@@ -4,7 +4,7 @@ from cryolatent.data.batch import Batch, Evidence
 from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
 from cryolatent.data.images import ImageSource, MrcImages
 from cryolatent.data.relion import open_star, pixel_sizes_angstrom, unique_ids
-from cryolatent.data.stack import ParticleStack
+from cryolatent.data.stack import ParticleStack, original_names
 from cryolatent.data.statistics import StackStatistics, scan
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ParticleStack",
     "StackStatistics",
     "open_star",
+    "original_names",
     "pixel_sizes_angstrom",
     "scan",
     "unique_ids",

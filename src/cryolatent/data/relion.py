@@ -32,6 +32,7 @@ def open_star(
     datadir: str | Path | None = None,
     invert_contrast: bool = False,
     shells: int | None = None,
+    symmetry: str = "C1",
 ) -> ParticleStack:
     """Open a RELION 3.0 or 3.1 STAR file with its image stacks.
 
@@ -41,6 +42,7 @@ def open_star(
             the working directory.
         invert_contrast: Negate the images, for stacks in which particles are dark.
         shells: Last Fourier shell to use; by default all below Nyquist.
+        symmetry: Point group; every particle is expanded into its symmetric copies.
 
     Returns:
         The particles, one observation each; no image has been read yet.
@@ -62,7 +64,7 @@ def open_star(
         )
     _check_shells(table, shells, images.box)
     rows = np.arange(len(table))
-    return ParticleStack(
+    stack = ParticleStack(
         images=images,
         poses=_poses(table, pixel_size),
         ctf=_ctf(table, pixel_size),
@@ -74,6 +76,7 @@ def open_star(
         shells=shells,
         datadir=None if beside else elsewhere.resolve(),
     )
+    return stack.expanded(symmetry)
 
 
 def pixel_sizes_angstrom(table: StarTable) -> np.ndarray:

@@ -13,9 +13,29 @@ from torch import Tensor
 from cryolatent.data.batch import Batch, Evidence
 from cryolatent.data.images import ImageSource
 from cryolatent.errors import InputError
-from cryolatent.physics import CTF, FourierDisc, Poses, images_to_disc, rotation_defect
+from cryolatent.physics import (
+    CTF,
+    FourierDisc,
+    Poses,
+    images_to_disc,
+    rotation_defect,
+    symmetry_rotations,
+)
 
 ROTATION_TOLERANCE = 1e-3
+
+
+def original_names(ids: np.ndarray) -> list[str]:
+    """Names of the particles that some particles are copies of.
+
+    Args:
+        ids: Particle names; those of copies end in ``#2`` (of a repeated row) or ``#1``, ``#2`` ...
+            (of a symmetry), or both.
+
+    Returns:
+        The names without these endings.
+    """
+    return [re.sub(r"(#\d+)+$", "", name) for name in ids.tolist()]
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,37 @@ class ParticleStack:
             half_set=self.half_set[index.numpy()],
         )
 
+    def expanded(self, symmetry: str) -> "ParticleStack":
+        """Make a particle of every symmetric copy of each particle, to tell parts of it apart.
+
+        Copy k sees the same images from the pose ``R g_k``, so what breaks the symmetry may differ
+        from copy to copy. Copies stay together in every split.
+
+        Args:
+            symmetry: Point group, as in `symmetry_rotations`.
+
+        Returns:
+            A stack whose particles ``name#1``, ``name#2`` ... follow each other; this one for C1.
+
+        Raises:
+            InputError: If there is no such group.
+        """
+        rotations = symmetry_rotations(symmetry)
+        copies = len(rotations)
+        if copies == 1:
+            return self
+        repeated = self.select(torch.arange(len(self)).repeat_interleave(copies))
+        copy = torch.arange(len(repeated)) % copies
+        _, owner = repeated.observations(torch.arange(len(repeated)))
+        turned = repeated.poses.rotations @ rotations[copy[owner]].to(repeated.poses.rotations)
+        return replace(
+            repeated,
+            poses=Poses(turned, repeated.poses.shifts_angstrom),
+            ids=np.array(
+                [f"{name}#{k + 1}" for name, k in zip(repeated.ids, copy.tolist(), strict=True)]
+            ),
+        )
+
     def select_ids(self, ids: np.ndarray) -> "ParticleStack":
         """The stack of the particles of some names.
 
@@ -191,7 +242,6 @@ class ParticleStack:
 
     def _drawn(self, seed: int) -> np.ndarray:
         """A number between 0 and 1 for each particle, evenly spread; copies share theirs."""
-        originals = [re.sub(r"#\d+$", "", name) for name in self.ids.tolist()]
-        names, original = np.unique(originals, return_inverse=True)
+        names, original = np.unique(original_names(self.ids), return_inverse=True)
         order = np.random.default_rng(seed).permutation(len(names))
         return (order / len(names))[original]

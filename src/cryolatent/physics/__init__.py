@@ -27,6 +27,7 @@ from cryolatent.physics.spectra import (
     resolution_angstrom,
     soft_disc,
 )
+from cryolatent.physics.symmetry import symmetry_rotations
 from cryolatent.physics.volumes import (
     half_space_to_volume,
     in_canonical_half,
@@ -67,6 +68,7 @@ __all__ = [
     "soft_disc",
     "soft_sphere",
     "solvent_mask",
+    "symmetry_rotations",
     "unpack",
     "volume_to_fourier",
 ]

@@ -34,6 +34,10 @@ class DataConfig(Section):
     shells: Positive | None = None
     """Last Fourier shell used; all below Nyquist if left out."""
 
+    symmetry: str = "C1"
+    """Point group, as in RELION (C3, D2, T, O, I ...): every particle is expanded into its
+    symmetric copies, so that parts that break the symmetry can be told apart."""
+
     particle_radius: Annotated[float, Field(gt=0)] | None = None
     """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
 

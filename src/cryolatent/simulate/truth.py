@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cryolatent.data import original_names
 from cryolatent.errors import InputError
 from cryolatent.io import read_arrays, read_volume, write_volume
 from cryolatent.physics import Poses
@@ -98,7 +99,7 @@ class Truth:
         return rest + self.motion.turned(state, degrees)
 
     def match(self, ids: np.ndarray, source: Path) -> Int[np.ndarray, " m"]:
-        """Find particles by name.
+        """Find particles by name; symmetric copies are found by the name of their particle.
 
         Args:
             ids: Particle names.
@@ -111,7 +112,11 @@ class Truth:
             InputError: If a particle is not known.
         """
         position = {name: row for row, name in enumerate(self.ids.tolist())}
-        missing = [name for name in ids.tolist() if name not in position]
+        names = [
+            name if name in position else original
+            for name, original in zip(ids.tolist(), original_names(ids), strict=True)
+        ]
+        missing = [name for name in names if name not in position]
         if missing:
             raise InputError(
                 source,
@@ -119,7 +124,7 @@ class Truth:
                 "a particle of this truth",
                 "Give the truth folder of the simulation that wrote the particles.",
             )
-        return np.array([position[name] for name in ids.tolist()], dtype=np.int64)
+        return np.array([position[name] for name in names], dtype=np.int64)
 
     def save(self, folder: Path) -> None:
         """Write ``truth.npz``, one ``state_*.mrc`` per state and ``moving_*.mrc`` of what moves.
