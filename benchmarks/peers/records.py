@@ -38,7 +38,7 @@ class Record:
         date: Day of the measurement.
         machine: Processor and number of cores.
         load_average: Runnable processes over the last 15 minutes; above the number of cores, wall
-            seconds grow, and CPU seconds too, as caches and memory are shared.
+            seconds grow, and CPU seconds may, as caches and memory are shared.
         threads: Threads allowed.
         wall_seconds: From start to end.
         cpu_seconds: User and system time.
