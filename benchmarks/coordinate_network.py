@@ -9,7 +9,6 @@ and processor seconds are counted, so that what else the machine does weighs on 
 import argparse
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -117,7 +116,8 @@ def rows(stack: ParticleStack, steps: int) -> list[dict]:
         {
             "cell": cell,
             "method": " ".join(["cryolatent", *(f"{k}={v}" for k, v in options.items())]),
-            "command": f"python benchmarks/coordinate_network.py {' '.join(sys.argv[1:])}",
+            "command": "python benchmarks/coordinate_network.py "
+            f"{stack.source.name} --steps {steps}",
             "date": date.today().isoformat(),
             "machine": machine(),
             "threads": 1,

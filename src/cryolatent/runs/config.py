@@ -114,8 +114,8 @@ class OptimisationConfig(Section):
     epoch and must be able to cross the prior."""
 
     coefficient_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the Fourier coefficients that a step compares, drawn anew for each; what is left out
-    is made up for by weight, and time falls in proportion."""
+    """Share of the Fourier coefficients that a step compares, drawn anew for each and weighted up:
+    cheaper steps, noisier gradients."""
 
     marching: Annotated[int, Field(ge=0)] = 0
     """Epochs over which the last shell compared grows from a quarter of all to all; 0 compares all
