@@ -6,8 +6,16 @@ from pathlib import Path
 import torch
 
 from cryolatent.data import Batch, Evidence, ParticleStack, StackStatistics, open_star, scan
-from cryolatent.physics import CTF, FourierDisc, Poses
-from cryolatent.runs.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from cryolatent.models import FourierGaussian, GenerativeModel, SubspaceDecoder
+from cryolatent.models.decoders.coefficients import CoefficientMap
+from cryolatent.physics import CTF, FourierDisc, FourierLattice, Interpolation, Poses, soft_sphere
+from cryolatent.runs.config import (
+    DataConfig,
+    ModelConfig,
+    OptimisationConfig,
+    SearchConfig,
+    TrainConfig,
+)
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
 
@@ -18,6 +26,18 @@ FLAT = StackStatistics(*(torch.ones(DISC.radius + 1) for _ in range(3)))
 def random_rotations(count: int) -> torch.Tensor:
     rotations, _ = torch.linalg.qr(torch.randn(count, 3, 3))
     return rotations * torch.linalg.det(rotations).sign()[:, None, None]
+
+
+def clear_rotations(count: int, lattice: FourierLattice, margin: float = 1e-4) -> torch.Tensor:
+    """Rotations that leave no point half way between two voxels, where rounding may go either way.
+
+    Nor is a point so near to the plane kx = 0 that its side depends on rounding.
+    """
+    rotations = random_rotations(4 * count)
+    points = lattice.disc.coordinates @ rotations[:, :2] * lattice.oversampling
+    halfway = ((points - points.floor() - 0.5).abs() < margin).flatten(1).any(1)
+    on_plane = (points[..., 0].abs() < margin).any(1)
+    return rotations[~halfway & ~on_plane][:count].contiguous()
 
 
 def random_ctf(count: int, pixel_size_angstrom: float = 4.0) -> CTF:
@@ -39,6 +59,19 @@ def random_batch(particles: int = 4, per_particle: int = 1, disc: FourierDisc = 
     owner = torch.arange(particles).repeat_interleave(per_particle)
     index = torch.randperm(particles)
     return Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
+
+
+def subspace_model(
+    coefficients: CoefficientMap, size: float = 0.5, disc: FourierDisc = DISC
+) -> GenerativeModel:
+    """A subspace decoder of random volumes, nearest voxels, and noise that differs by shell."""
+    flat = torch.ones(disc.radius + 1)
+    decoder = SubspaceDecoder(disc, coefficients, flat, interpolation=Interpolation.NEAREST)
+    box = disc.box
+    volumes = size * torch.randn(coefficients.size, box, box, box) / box**0.5
+    decoder.set_volumes(volumes * soft_sphere(box, 1.0, 0.35 * box, 2.0))
+    noise = torch.linspace(1.5, 0.7, disc.radius + 1)
+    return GenerativeModel(decoder, FourierGaussian(disc, noise, flat))
 
 
 def with_evidence(batch: Batch, images: torch.Tensor) -> Batch:
@@ -66,6 +99,18 @@ def small_config(posterior: str, **optimisation: object) -> TrainConfig:
             }
         ),
         optimisation=OptimisationConfig.model_validate(options),
+    ).resolved()
+
+
+def exact_config(posterior: str, **options: object) -> TrainConfig:
+    """A configuration of an exact posterior; options of its model or of its search."""
+    parts = {"posterior": posterior, "z_dim": 4} | options
+    model = {k: v for k, v in parts.items() if k in ModelConfig.model_fields}
+    search = {k: v for k, v in parts.items() if k not in model}
+    return TrainConfig(
+        model=ModelConfig.model_validate(model),
+        optimisation=OptimisationConfig(threads=1),
+        search=SearchConfig.model_validate(search),
     ).resolved()
 
 

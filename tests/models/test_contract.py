@@ -9,25 +9,65 @@ from safetensors.torch import load_file, save_file
 
 from builders import DISC, FLAT, random_batch
 from cryolatent.models import (
+    Categorical,
     Decoder,
     Encoder,
+    ExactGaussian,
     FourierGaussian,
     GenerativeModel,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
     Posterior,
+    SubspaceDecoder,
 )
+from cryolatent.models.decoders.coefficients import (
+    CoefficientMap,
+    Fourier,
+    Linear,
+    Network,
+    Polynomial,
+    Shares,
+)
+from cryolatent.models.distributions import from_columns
+from cryolatent.physics import Interpolation
 
 Z_DIM, PARTICLES = 3, 4
+
+
+def subspace(
+    coefficients: CoefficientMap, interpolation: Interpolation = Interpolation.TRILINEAR
+) -> Decoder:
+    return SubspaceDecoder(DISC, coefficients, FLAT.power, interpolation=interpolation)
+
+
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
+    "exact": lambda: ExactGaussian(Z_DIM),
+    "exact with contrast": lambda: ExactGaussian(Z_DIM, contrast_spread=0.2),
+    "categorical": lambda: Categorical(Z_DIM),
+    "categorical with contrast": lambda: Categorical(Z_DIM, contrast_spread=0.2),
 }
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "mlp": lambda: MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "linear": lambda: subspace(Linear(Z_DIM)),
+    "linear, nearest": lambda: subspace(Linear(Z_DIM), Interpolation.NEAREST),
+    "polynomial": lambda: subspace(Polynomial(Z_DIM)),
+    "fourier": lambda: subspace(Fourier(Z_DIM)),
+    "network": lambda: subspace(Network(Z_DIM, outputs=4, width=8)),
+    "shares": lambda: subspace(Shares(Z_DIM)),
 }
+NEEDS = {"exact": ("linear", "linear, nearest"), "categorical": ("shares",)}
+"""Decoders that a posterior's first word allows, where not all."""
+
+
+def decoders_for(posterior: str) -> tuple[str, ...]:
+    return NEEDS.get(posterior.split(maxsplit=1)[0], tuple(DECODERS))
+
+
+PAIRS = [(posterior, decoder) for posterior in POSTERIORS for decoder in decoders_for(posterior)]
 
 
 def model_with(decoder: Decoder) -> GenerativeModel:
@@ -35,8 +75,18 @@ def model_with(decoder: Decoder) -> GenerativeModel:
 
 
 @pytest.fixture(params=POSTERIORS)
-def posterior(request: pytest.FixtureRequest) -> Posterior:
-    return POSTERIORS[request.param]()
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def posterior(name: str) -> Posterior:
+    return POSTERIORS[name]()
+
+
+@pytest.fixture
+def model(name: str) -> GenerativeModel:
+    return model_with(DECODERS[decoders_for(name)[0]]())
 
 
 @pytest.fixture(params=DECODERS)
@@ -45,14 +95,18 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
 
 
 @pytest.mark.parametrize("per_particle", [1, 3])
-def test_posterior_has_one_row_per_particle(posterior: Posterior, per_particle: int) -> None:
-    q = posterior(random_batch(PARTICLES, per_particle), model_with(DECODERS["mlp"]()))
+def test_posterior_has_one_row_per_particle(
+    posterior: Posterior, model: GenerativeModel, per_particle: int
+) -> None:
+    q = posterior(random_batch(PARTICLES, per_particle), model)
     assert q.mean.shape == q.rsample().shape == (PARTICLES, Z_DIM)
     assert q.kl().shape == (PARTICLES,)
     assert (q.kl() >= 0).all()
 
 
-def test_gradient_reaches_every_parameter(posterior: Posterior, decoder: Decoder) -> None:
+@pytest.mark.parametrize(("posterior_name", "decoder_name"), PAIRS)
+def test_gradient_reaches_every_parameter(posterior_name: str, decoder_name: str) -> None:
+    posterior, decoder = POSTERIORS[posterior_name](), DECODERS[decoder_name]()
     model = model_with(decoder)
     NegativeElbo()(random_batch(PARTICLES), posterior, model).total.sum().backward()
     for name, parameter in [*posterior.named_parameters(), *decoder.named_parameters()]:
@@ -60,27 +114,30 @@ def test_gradient_reaches_every_parameter(posterior: Posterior, decoder: Decoder
         assert parameter.grad.to_dense().abs().sum() > 0, name
 
 
-def test_saved_and_loaded_posterior_is_the_same(posterior: Posterior, tmp_path: Path) -> None:
-    batch, model = random_batch(PARTICLES), model_with(DECODERS["mlp"]())
+def test_saved_and_loaded_posterior_is_the_same(
+    posterior: Posterior, model: GenerativeModel, tmp_path: Path
+) -> None:
+    batch = random_batch(PARTICLES)
     before = posterior(batch, model).mean
     save_file(posterior.state_dict(), tmp_path / "p.safetensors")
     with torch.no_grad():
-        for parameter in posterior.parameters():
-            parameter.add_(1.0)
+        for tensor in posterior.state_dict().values():
+            tensor.add_(torch.randn_like(tensor))
     posterior.load_state_dict(load_file(tmp_path / "p.safetensors"))
     assert torch.equal(posterior(batch, model).mean, before)
 
 
-def test_samples_repeat_with_their_generator(posterior: Posterior) -> None:
-    q = posterior(random_batch(PARTICLES), model_with(DECODERS["mlp"]()))
+def test_samples_repeat_with_their_generator(posterior: Posterior, model: GenerativeModel) -> None:
+    q = posterior(random_batch(PARTICLES), model)
     first, again, other = (q.rsample(torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_distribution_survives_its_columns(posterior: Posterior) -> None:
-    q = posterior(random_batch(PARTICLES), model_with(DECODERS["mlp"]()))
-    again = type(q).from_columns(q.to_columns())
+def test_distribution_survives_its_columns(posterior: Posterior, model: GenerativeModel) -> None:
+    q = posterior(random_batch(PARTICLES), model)
+    again = from_columns(q.to_columns() | {"kl": q.kl()})
+    assert type(again) is type(q)
     assert torch.equal(again.mean, q.mean)
     assert torch.equal(again.kl(), q.kl())
 

@@ -235,33 +235,3 @@ def apply_normal(matrix, values, out):
                 pair += 1
             out[v, c] += matrix[v, pair] * values[v, c]
             pair += 1
-
-
-@kernel
-def solve_normal(matrix, precision, vector, out):
-    """Solve each voxel's system ``(matrix + diag(precision)) u = vector`` by Cholesky."""
-    components = vector.shape[1]
-    root = np.empty((components, components), np.float64)
-    right = np.empty(components, np.complex128)
-    for v in range(vector.shape[0]):
-        pair = 0
-        for c in range(components):
-            for d in range(c + 1):
-                total = np.float64(matrix[v, pair])
-                if c == d:
-                    total += precision[v, c]
-                for e in range(d):
-                    total -= root[c, e] * root[d, e]
-                root[c, d] = np.sqrt(total) if c == d else total / root[d, d]
-                pair += 1
-        for c in range(components):
-            value = np.complex128(vector[v, c])
-            for d in range(c):
-                value -= root[c, d] * right[d]
-            right[c] = value / root[c, c]
-        for c in range(components - 1, -1, -1):
-            value = right[c]
-            for d in range(c + 1, components):
-                value -= root[d, c] * right[d]
-            right[c] = value / root[c, c]
-            out[v, c] = right[c]

@@ -177,7 +177,7 @@ class FourierLattice:
         """
         return torch.fft.irfftn(grid, s=(self.side,) * 3, dim=(-3, -2, -1), norm="forward")
 
-    def field_of(self, mask: Float[Tensor, "z y x"]) -> Float[Tensor, "z y x"]:
+    def field_of(self, mask: Float[Tensor, "z y x"]) -> Float[Tensor, "side side side"]:
         """Sample a map of the box where `to_field` samples the field of view.
 
         Args:
@@ -246,11 +246,11 @@ class FourierLattice:
     def from_volumes(
         self, volumes: Float[Tensor, "c z y x"], gridding_power: int = 2
     ) -> Complex[Tensor, "v c"]:
-        """Transform real volumes; the inverse of `to_volumes` for volumes without higher shells.
+        """Transform real volumes without higher shells; undoes `to_volumes` of the opposite power.
 
         Args:
             volumes: Real volumes of the box.
-            gridding_power: As in `to_volumes`.
+            gridding_power: As in `to_volumes`; negative to multiply instead.
 
         Returns:
             Fourier values at the voxels.

@@ -96,7 +96,9 @@ class SubspaceDecoder(Decoder):
         return self._kept[1]
 
     def _transform(self) -> Complex[Tensor, "v c"]:
-        power = 1 if self.interpolation is Interpolation.NEAREST else 2
+        # nearest voxels are fitted as means over their cells, which attenuates the volume;
+        # trilinear ones attenuate when they are read, which is divided out beforehand
+        power = -1 if self.interpolation is Interpolation.NEAREST else 2
         return self.lattice.from_volumes(self.volumes * self.scale, power)
 
     def _unit(self, amplitude: Float[Tensor, " shells"]) -> Float[Tensor, ""]:

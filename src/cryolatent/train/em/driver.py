@@ -10,7 +10,7 @@ from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.exact import Contrast
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.runs.system import System, restore
+from cryolatent.runs.system import System, assemble
 from cryolatent.train.em import states as classes
 from cryolatent.train.em import subspace as linear
 from cryolatent.train.em.choice import choose_dimensions, choose_states, mixture_of
@@ -49,11 +49,12 @@ def train_exact(run: Run, stack: ParticleStack, watch: Watch) -> None:
         InputError: If there are too few particles.
     """
     checkpoint = run.checkpoint()
-    progress, system = Progress(**checkpoint.position), restore(run)
+    progress = Progress(**checkpoint.position)
     keep_freed_memory()
     run.rewind_log(progress.epoch)
     run.forget_results()
     work = Expedition(run, stack, _search(run, stack, checkpoint), progress, watch)
+    system = assemble(run.config, stack.disc, len(stack), work.search.spectra)
     plan = work.plan()
     state = from_tensors(work.search, checkpoint.tensors) if progress.batch else None
     if progress.batch >= work.joined_from:
@@ -67,7 +68,9 @@ def train_exact(run: Run, stack: ParticleStack, watch: Watch) -> None:
     if state is None:
         raise ValueError("an empty plan")
     run, system = finished(run, stack, work.search, state)
-    run.save_checkpoint(progress.epoch + 1, Checkpoint(system.tensors(), asdict(progress)))
+    # with the search, so that a training cut short from here on can end again
+    tensors = system.tensors() | to_tensors(work.search, state)
+    run.save_checkpoint(progress.epoch + 1, Checkpoint(tensors, asdict(progress)))
     run.write_latents(read_latents(work.search, state, work.contrast, stack.ids))
 
 

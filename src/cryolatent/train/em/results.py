@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.data import Filtered, ParticleStack, StackStatistics
@@ -169,7 +168,7 @@ def read_latents(search: Search, state: State, contrast: Contrast, ids: np.ndarr
         rows.append((found.index, found.empty, latents.moments(found.gram, found.inner)))
     order = torch.cat([index for index, _, _ in rows]).argsort()
 
-    def joined(columns: list[Float[Tensor, " n"]]) -> Float[Tensor, " n"]:
+    def joined(columns: list[Tensor]) -> Tensor:
         return torch.cat(columns)[order]
 
     columns = [q.posterior.to_columns() for _, _, q in rows]

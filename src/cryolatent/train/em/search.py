@@ -82,7 +82,10 @@ class Search:
         return signal[: shells + 1]
 
     def space(
-        self, lattice: FourierLattice, ratios: Float[Tensor, " c"], mixing: Float[Tensor, "c f"]
+        self,
+        lattice: FourierLattice,
+        ratios: Float[Tensor, " others"],
+        mixing: Float[Tensor, "c f"],
     ) -> MaskedVolumes:
         """The space of a mean volume and some others.
 

@@ -1,0 +1,212 @@
+"""Exact posteriors against brute force: a grid over z, the nodes of the contrast, all states."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from builders import DISC, random_batch, subspace_model, with_evidence
+from cryolatent.data import Batch
+from cryolatent.models import (
+    Categorical,
+    ExactGaussian,
+    FullNormal,
+    GenerativeModel,
+    LookupTable,
+    OneOf,
+)
+from cryolatent.models.decoders.coefficients import Linear, Shares
+from cryolatent.models.exact import Contrast, class_moments, normal_moments
+
+PARTICLES = 3
+SPREADS = pytest.mark.parametrize("spread", [0.0, 0.2])
+COUNTS = pytest.mark.parametrize("per_particle", [1, 2])
+
+
+def observed(model: GenerativeModel, per_particle: int) -> Batch:
+    """Observations that the model may have made."""
+    batch = random_batch(PARTICLES, per_particle)
+    decoder = model.decoder
+    z = torch.randn(PARTICLES, decoder.z_dim)
+    with torch.no_grad():
+        images = batch.images + 1.1 * model.predict(z, batch)
+    return replace(batch, images=images, evidence=replace(batch.evidence, images=images))
+
+
+def of_particle(batch: Batch, particle: int, copies: int) -> Batch:
+    """One particle many times over."""
+    rows = torch.nonzero(batch.owner == particle)[:, 0]
+    rows, count = rows.repeat(copies), len(rows)
+    images, poses, ctf = batch.images[rows], batch.poses[rows], batch.ctf[rows]
+    return replace(
+        batch,
+        index=torch.zeros(copies, dtype=torch.long),
+        owner=torch.arange(copies).repeat_interleave(count),
+        images=images,
+        poses=poses,
+        ctf=ctf,
+    )
+
+
+@torch.no_grad()
+def log_likelihood(model: GenerativeModel, batch: Batch, particle: int, z: Tensor, a: Tensor):
+    """log p(x | z, a) of one particle, less that of an empty image: one row per z, column per a."""
+    many = of_particle(batch, particle, len(z))
+    predicted = model.predict(z, many).to(torch.complex128)
+    images = many.images.to(torch.complex128)
+
+    def misfit(contrast: float) -> Tensor:
+        return many.sum_by_particle(model.likelihood.negative_log(images, contrast * predicted))
+
+    return torch.stack([misfit(0.0) - misfit(contrast) for contrast in a.tolist()], dim=-1)
+
+
+@dataclass(frozen=True)
+class Integral:
+    """Expectations over a grid of z and the contrast's nodes."""
+
+    mean: Tensor
+    covariance: Tensor
+    first: Tensor
+    second: Tensor
+    gain: Tensor
+
+
+def integrate(model: GenerativeModel, batch: Batch, particle: int, contrast: Contrast) -> Integral:
+    axis = torch.linspace(-6, 6, 97)
+    step = float(axis[1] - axis[0])
+    z = torch.cartesian_prod(axis, axis)
+    prior = -0.5 * z.double().square().sum(-1) - torch.log(torch.tensor(2 * torch.pi))
+    score = log_likelihood(model, batch, particle, z, contrast.values)
+    score = score + prior[:, None] + contrast.log_weights
+    gain = score.flatten().logsumexp(0)
+    share = (score - gain).exp()
+    zeta = torch.cat([torch.ones_like(z[:, :1]), z], dim=-1).double()
+    a = contrast.values.double()
+    mean = share.sum(1) @ z.double()
+    square = torch.einsum("g,gi,gj->ij", share.sum(1), z.double(), z.double())
+    return Integral(
+        mean,
+        square - mean[:, None] * mean,
+        (share @ a) @ zeta,
+        torch.einsum("g,gi,gj->ij", share @ a.square(), zeta, zeta),
+        gain + 2 * torch.log(torch.tensor(step)),
+    )
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
+    torch.testing.assert_close(
+        found.detach().double(), expected.double(), rtol=tolerance, atol=tolerance
+    )
+
+
+@torch.no_grad()
+def terms(model: GenerativeModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Gram matrices and inner products from predictions alone."""
+    zero, units = torch.zeros(len(batch), 2), torch.eye(2)
+    at_zero = model.predict(zero, batch)
+    others = [model.predict(zero + unit, batch) - at_zero for unit in units]
+    g = torch.stack([at_zero, *others], dim=-1)
+    weight = 2 / model.likelihood.noise_spectrum[DISC.shells]
+    gram = torch.einsum("k,nkc,nkd->ncd", weight.to(g), g.conj(), g).real
+    inner = torch.einsum("k,nkc,nk->nc", weight.to(g), g.conj(), batch.images).real
+    return batch.sum_by_particle(gram), batch.sum_by_particle(inner)
+
+
+@SPREADS
+@COUNTS
+def test_normal_posterior_is_the_integral(spread: float, per_particle: int) -> None:
+    model = subspace_model(Linear(2))
+    batch = observed(model, per_particle)
+    q = ExactGaussian(2, contrast_spread=spread)(batch, model)
+    assert isinstance(q, FullNormal)
+    contrast = Contrast.of_spread(spread)
+    moments = normal_moments(*terms(model, batch), contrast)
+    for particle in range(PARTICLES):
+        expected = integrate(model, batch, particle, contrast)
+        # neither the prior again nor a point
+        assert expected.covariance.diagonal().max() < 0.8
+        assert expected.covariance.diagonal().min() > 0.02
+        close(q.mean[particle], expected.mean)
+        close(q.covariance[particle], expected.covariance)
+        close(moments.first[particle], expected.first)
+        close(moments.second[particle], expected.second)
+        close(moments.gain[particle], expected.gain)
+
+
+def test_contrast_has_the_stated_moments() -> None:
+    contrast = Contrast.of_spread(0.2)
+    weights = contrast.log_weights.exp()
+    centred = contrast.values - 1
+    for power, expected in ((0, 1.0), (1, 0.0), (2, 0.04), (4, 3 * 0.04**2)):
+        assert float((weights * centred**power).sum()) == pytest.approx(expected, abs=1e-5)
+
+
+@SPREADS
+@COUNTS
+def test_responsibilities_are_the_softmax_of_the_likelihoods(
+    spread: float, per_particle: int
+) -> None:
+    model = subspace_model(Shares(3), size=0.2)
+    batch = observed(model, per_particle)
+    posterior = Categorical(3, contrast_spread=spread)
+    posterior.log_weights.copy_(torch.tensor([0.5, 0.3, 0.2]).log())
+    q = posterior(batch, model)
+    assert isinstance(q, OneOf)
+    contrast = Contrast.of_spread(spread)
+    for particle in range(PARTICLES):
+        score = log_likelihood(model, batch, particle, torch.eye(3), contrast.values)
+        score = (score + contrast.log_weights).logsumexp(-1) + posterior.log_weights
+        close(q.mean[particle], score.softmax(-1))
+    assert (q.mean.max(-1).values < 0.999).any()
+
+
+def test_class_moments_weight_contrasts_and_states() -> None:
+    contrast = Contrast(torch.tensor([1.0, 2.0]), torch.tensor([0.25, 0.75]).log())
+    gram, inner = torch.tensor([[1.0, 0.5]]), torch.tensor([[0.3, 0.7]])
+    log_weights = torch.tensor([0.4, 0.6]).log()
+    weight = {
+        (k, a): w * p * float(torch.exp(a * inner[0, k] - 0.5 * a * a * gram[0, k]))
+        for k, p in ((0, 0.4), (1, 0.6))
+        for a, w in ((1.0, 0.25), (2.0, 0.75))
+    }
+    total = sum(weight.values())
+    found = class_moments(gram, inner, log_weights, contrast)
+    for k in range(2):
+        one, two = weight[k, 1.0] / total, weight[k, 2.0] / total
+        assert float(found.posterior.mean[0, k]) == pytest.approx(one + two, rel=1e-5)
+        assert float(found.first[0, k]) == pytest.approx(one + 2 * two, rel=1e-5)
+        assert float(found.second[0, k]) == pytest.approx(one + 4 * two, rel=1e-5)
+    assert float(found.gain[0].exp()) == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["exact", "categorical"])
+def test_posterior_reads_the_evidence_never_the_images(name: str) -> None:
+    model, posterior = {
+        "exact": (subspace_model(Linear(2)), ExactGaussian(2)),
+        "categorical": (subspace_model(Shares(3)), Categorical(3)),
+    }[name]
+    batch = observed(model, 1)
+    other = random_batch(PARTICLES)
+    before = posterior(batch, model).mean
+    hidden = replace(batch, images=other.images, poses=other.poses, ctf=other.ctf)
+    assert torch.equal(posterior(hidden, model).mean, before)
+    for twin in (
+        with_evidence(batch, other.images),
+        replace(batch, evidence=replace(batch.evidence, poses=other.poses)),
+        replace(batch, evidence=replace(batch.evidence, ctf=other.ctf)),
+    ):
+        assert not torch.allclose(posterior(twin, model).mean, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("posterior", [ExactGaussian(3), Categorical(3)])
+def test_wrong_decoder_is_named(posterior: torch.nn.Module) -> None:
+    wrong = Shares(3) if isinstance(posterior, ExactGaussian) else Linear(3)
+    with pytest.raises(ValueError, match="subspace decoder"):
+        posterior(random_batch(PARTICLES), subspace_model(wrong))
+
+
+def test_row_parameters_belong_to_tables_alone() -> None:
+    assert ExactGaussian(2).row_parameters() == Categorical(2).row_parameters() == []
+    assert LookupTable(3, 2).row_parameters()

@@ -1,0 +1,69 @@
+"""Numbers of dimensions and states chosen by held-out evidence."""
+
+import pytest
+import torch
+
+from cryolatent.models.exact import ONE
+from cryolatent.train.em.choice import choose, choose_dimensions, choose_states
+from cryolatent.train.em.subspace import Terms
+
+
+def terms(zeta: torch.Tensor, dimensions: int, pixels: int = 40, size: float = 0.5) -> Terms:
+    """Images of `zeta` under random slices; components beyond those of `zeta` are never used."""
+    count, used = zeta.shape
+    g = size * torch.randn(count, pixels, dimensions + 1)
+    x = (g[..., :used] @ zeta[..., None])[..., 0] + torch.randn(count, pixels)
+    inner = (g.mT @ x[..., None])[..., 0]
+    return Terms(torch.arange(count), g.mT @ g, inner, torch.zeros(count))
+
+
+def at_points(points: torch.Tensor, count: int) -> torch.Tensor:
+    z = points[torch.arange(count) % len(points)]
+    return torch.cat([torch.ones(count, 1), z], dim=-1)
+
+
+def test_smallest_number_within_one_standard_error_is_chosen() -> None:
+    best = torch.tensor([2.0, 2.0, 2.0, 2.0])
+    # mean 0.75, standard deviation 0.5, standard error 0.25: clearly worse
+    worse = best - torch.tensor([1.0, 1.0, 1.0, 0.0])
+    # mean 0.5, standard deviation sqrt(11 / 3), standard error 0.957: as good
+    as_good = best - torch.tensor([3.0, -1.0, 1.0, -1.0])
+    choice = choose("things", [1, 2, 3, 4], torch.stack([worse, as_good, best, worse]))
+    assert (choice.chosen, choice.best) == (2, 3)
+    assert [c.number for c in choice.candidates] == [1, 2, 3, 4]
+    assert [c.behind for c in choice.candidates] == [0.75, 0.5, 0.0, 0.75]
+    expected = [0.25, (11 / 3) ** 0.5 / 2, 0.0, 0.25]
+    assert [c.error for c in choice.candidates] == pytest.approx(expected)
+    assert choose("things", [1, 3], torch.stack([worse, best])).chosen == 3
+
+
+def test_two_dimensions_of_four_are_chosen() -> None:
+    z = torch.randn(200, 2)
+    held = terms(torch.cat([torch.ones(200, 1), z], dim=-1), dimensions=4)
+    choice = choose_dimensions(held, ONE)
+    assert (choice.name, choice.chosen) == ("dimensions", 2)
+    assert len(choice.candidates) == 4
+
+
+def test_three_states_of_three_are_chosen() -> None:
+    points = torch.tensor([[1.2, 0.0], [-0.8, 1.0], [-0.5, -1.2]])
+    chosen = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        train, held = (terms(at_points(points, count), dimensions=2) for count in (200, 100))
+        choice, mixture = choose_states(train, held, ONE, seed=0)
+        assert choice.name == "states"
+        assert len(mixture.points) == choice.chosen
+        assert torch.cdist(points, mixture.points).min(1).values.max() < 0.4
+        # no more are tried once three in a row are worse
+        assert len(choice.candidates) < 12
+        chosen.append(choice.chosen)
+    # one standard error is exceeded by chance now and then
+    assert min(chosen) == 3
+    assert chosen.count(3) >= 4
+
+
+def test_one_state_is_chosen_where_there_is_one() -> None:
+    one = torch.tensor([[0.5, -0.5]])
+    train, held = (terms(at_points(one, count), dimensions=2) for count in (200, 100))
+    assert choose_states(train, held, ONE, seed=0)[0].chosen == 1
