@@ -87,6 +87,10 @@ class ModelConfig(Section):
     """Start of the table: all at zero and narrow, or drawn as in the report's code (posterior
     table)."""
 
+    pretrained: Path | None = None
+    """Finished run whose latents the table starts from, particle by particle, and whose volumes a
+    subspace decoder starts from; it has as many latent dimensions (posterior table)."""
+
     @property
     def is_exact(self) -> bool:
         """Whether the posterior is known in closed form, given decoder and noise."""

@@ -16,6 +16,7 @@ from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, assemble, objective, restore
+from cryolatent.runs.warm import start_from
 from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.em.driver import train_exact
 from cryolatent.train.em.results import first_tensors
@@ -149,6 +150,8 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     system = assemble(config, stack.disc, len(stack), statistics)
     options = config.optimisation
     threads = options.threads or torch.get_num_threads()
+    if config.model.pretrained is not None:
+        start_from(system, config.model.pretrained, stack)
     tensors = system.tensors()
     if config.model.is_exact:
         tensors |= first_tensors(config, stack, statistics, radius_pixels(config, stack))
