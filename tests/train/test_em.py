@@ -11,7 +11,7 @@ from cryolatent.data import FilteredImages, FilteredStack, ParticleStack
 from cryolatent.models import Categorical, ExactGaussian, GenerativeModel
 from cryolatent.models.decoders.coefficients import Linear, Shares
 from cryolatent.models.exact import Contrast
-from cryolatent.physics import FourierDisc, FourierLattice, soft_sphere
+from cryolatent.physics import FourierDisc, FourierLattice, apply_normal, soft_sphere
 from cryolatent.train.em.search import marching
 from cryolatent.train.em.step import ClassLatents, Latents, NormalLatents, statistics, sweep
 from cryolatent.train.em.volumes import MaskedVolumes
@@ -115,6 +115,33 @@ def test_evidence_of_states_never_falls(stack: ParticleStack, spread: float, mix
     mixing = torch.linalg.qr(torch.randn(3, 3)).Q if mixed else torch.eye(3)
     latents = ClassLatents(torch.full((3,), 1 / 3).log(), Contrast.of_spread(spread))
     assert_never_falls(ascend(stack, space_of(stack, 3, mixing), latents))
+
+
+@pytest.mark.parametrize("normal", [False, True])
+def test_normal_equations_have_the_slope_of_the_evidence(
+    stack: ParticleStack, normal: bool
+) -> None:
+    """What maximisation lowers touches the evidence where it begins (Fisher's identity)."""
+    space = space_of(stack, 3, torch.linalg.qr(torch.randn(3, 3)).Q)
+    latents = NormalLatents() if normal else ClassLatents(torch.full((3,), 1 / 3).log())
+    noise, lattice = spectra(stack).background[:7], space.lattice
+    parts = filtered(stack, 6)
+    start, way = 0.5 * lattice.side**1.5 * torch.randn(2, 3, *(lattice.side,) * 3)
+    found = sweep(parts, space.values(start), noise, lattice, latents)
+
+    def evidence(fields: Tensor) -> float:
+        return sweep(parts, space.values(fields), noise, lattice, latents).evidence
+
+    def misfit(fields: Tensor) -> float:
+        values = space.values(fields)
+        bent = apply_normal(found.matrix, values) - 2 * found.vector
+        at_voxels = (values.conj() * bent).real.sum(-1)
+        return 0.5 * float((lattice.multiplicity * at_voxels).double().sum())
+
+    ends = start + 0.02 * way, start - 0.02 * way
+    slope = evidence(ends[0]) - evidence(ends[1])
+    assert abs(slope) > 0.3
+    assert misfit(ends[1]) - misfit(ends[0]) == pytest.approx(slope, rel=0.02)
 
 
 def test_noise_is_the_expected_residual(stack: ParticleStack) -> None:

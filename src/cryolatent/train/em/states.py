@@ -56,7 +56,8 @@ def from_mixture(search: Search, subspace: Subspace, mixture: Mixture) -> States
     points = mixture.points
     zeta = torch.cat([torch.ones_like(points[:, :1]), points], dim=-1)
     mixing = _contrasts(len(points))
-    fields = torch.einsum("czyx,kc,kf->fzyx", subspace.fields, zeta, mixing)
+    # contiguous, as a checkpoint gives it back: the order of sums depends on it
+    fields = torch.einsum("czyx,kc,kf->fzyx", subspace.fields, zeta, mixing).contiguous()
     blank = torch.zeros(len(points) - 1)
     space = search.space(subspace.lattice, blank + 1, mixing)
     return States(_refitted(search, space, fields), fields, mixture.log_weights)
@@ -105,4 +106,4 @@ def _contrasts(states: int) -> Float[Tensor, "k k"]:
     start = torch.eye(states)
     start[:, 0] = 1
     basis = torch.linalg.qr(start).Q
-    return basis * basis[0, 0].sign()
+    return (basis * basis[0, 0].sign()).contiguous()
