@@ -90,7 +90,8 @@ def march(search: Search, states: States, shells: int, contrast: Contrast, *, la
             space, fields, ClassLatents(log_weights, contrast), refit_noise=number == 0
         )
         fields = space.improve(fields, found.matrix, found.vector, cg_steps)
-        log_weights = found.mean.clamp(min=1e-6).log()
+        weights = found.mean.clamp(min=1e-6)
+        log_weights = (weights / weights.sum()).log()
         if found.noise is not None:
             search.set_noise(found.noise)
     return States(space, fields, log_weights)
