@@ -2,20 +2,33 @@
 
 from cryolatent.analysis.agreement import Agreement, compare, knn_overlap, linear_cka
 from cryolatent.analysis.analyze import analyze
+from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
+from cryolatent.analysis.reconstruction import (
+    Reconstruction,
+    ReconstructionSummary,
+    reconstruct,
+    write_reconstruction,
+)
 from cryolatent.analysis.summary import Estimate, Summary, read_summary
 from cryolatent.analysis.truth import fsc_area, oracle_states, per_image_fsc, rand_index
 
 __all__ = [
     "Agreement",
     "Estimate",
+    "LocalVolumes",
+    "Reconstruction",
+    "ReconstructionSummary",
     "Summary",
     "analyze",
     "compare",
     "fsc_area",
     "knn_overlap",
     "linear_cka",
+    "local_volumes",
     "oracle_states",
     "per_image_fsc",
     "rand_index",
     "read_summary",
+    "reconstruct",
+    "write_reconstruction",
 ]

@@ -21,8 +21,8 @@ class Section(BaseModel):
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
-class DataConfig(Section):
-    """How the particles are read."""
+class ReadingConfig(Section):
+    """How particles are read: the options of `cryolatent.data.open_star`."""
 
     datadir: Path | None = None
     """Folder that image names are relative to, if not the STAR file's own; the working directory
@@ -34,16 +34,21 @@ class DataConfig(Section):
     shells: Positive | None = None
     """Last Fourier shell used; all below Nyquist if left out."""
 
-    particle_radius: Annotated[float, Field(gt=0)] | None = None
-    """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
-
     def reading(self) -> dict[str, Any]:
         """The options of `cryolatent.data.open_star`.
 
         Returns:
             Keyword arguments.
         """
-        return self.model_dump(exclude={"particle_radius"})
+        return self.model_dump(include=set(ReadingConfig.model_fields))
+
+
+@Parameter(name="*", group=Group("Data", sort_key=1))
+class DataConfig(ReadingConfig):
+    """How the particles are read, and what of an image is background."""
+
+    particle_radius: Annotated[float, Field(gt=0)] | None = None
+    """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
 
 
 @Parameter(name="*", group=Group("Model", sort_key=2))
