@@ -37,6 +37,25 @@ def test_from_star_to_report(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert str(tmp_path / "run" / "report.html") in printed
 
 
+def test_maps_from_star_and_from_latents(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    star, out = str(data / "particles.star"), str(tmp_path / "map")
+    assert run(["backproject", star, "-o", out]) == 0
+    printed = capsys.readouterr().out
+    assert "images per second" in printed
+    assert "Å (FSC 0.143)" in printed
+    assert "map.mrc" in printed
+    assert run(["backproject", star, "-o", out]) == 2
+    assert "found other files" in capsys.readouterr().err
+    trained = str(tmp_path / "run")
+    assert run(["train", star, "-o", trained, "--z-dim", "2", *SMALL]) == 0
+    at = ["--at", "000003@particles.mrcs", "000007@particles.mrcs"]
+    wanted = ["volumes", trained, "-o", str(tmp_path / "volumes"), "--effective-particles", "30"]
+    assert run([*wanted, *at]) == 0
+    assert "around 000007@particles.mrcs, 30 effective particles" in capsys.readouterr().out
+
+
 def test_config_file_gives_options_and_flags_override(data: Path, tmp_path: Path) -> None:
     star = str(data / "particles.star")
     assert run(["train", star, "-o", str(tmp_path / "a"), "--z-dim", "3", *SMALL]) == 0
@@ -81,6 +100,12 @@ def test_resume_refuses_other_options(
         ["analyze", "missing"],
         ["report"],
         ["report", "missing"],
+        ["backproject", "missing.star", "-o", "out"],
+        ["backproject", "missing.star", "-o", "out", "--seed", "-1"],
+        ["backproject", "missing.star"],
+        ["backproject", "missing.star", "-o", "out", "--particle-radius", "50"],
+        ["volumes", "missing", "-o", "out"],
+        ["volumes", "missing", "-o", "out", "--clusters", "0"],
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(

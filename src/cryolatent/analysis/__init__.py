@@ -2,15 +2,25 @@
 
 from cryolatent.analysis.agreement import Agreement, compare, knn_overlap, linear_cka
 from cryolatent.analysis.analyze import analyze
+from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
 from cryolatent.analysis.motion import explained_variance, predicted_coordinate, rank_correlation
 from cryolatent.analysis.oracle import Oracle, oracle
+from cryolatent.analysis.reconstruction import (
+    Reconstruction,
+    ReconstructionSummary,
+    reconstruct,
+    write_reconstruction,
+)
 from cryolatent.analysis.summary import Estimate, Summary, read_summary
 from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 
 __all__ = [
     "Agreement",
     "Estimate",
+    "LocalVolumes",
     "Oracle",
+    "Reconstruction",
+    "ReconstructionSummary",
     "Summary",
     "analyze",
     "compare",
@@ -18,10 +28,13 @@ __all__ = [
     "fsc_area",
     "knn_overlap",
     "linear_cka",
+    "local_volumes",
     "oracle",
     "per_image_fsc",
     "predicted_coordinate",
     "rand_index",
     "rank_correlation",
     "read_summary",
+    "reconstruct",
+    "write_reconstruction",
 ]

@@ -3,8 +3,6 @@
 import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
-from sklearn.metrics import adjusted_rand_score
-from sklearn.neighbors import NearestNeighbors
 
 from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
 from cryolatent.analysis.summary import Estimate, Record, read_summary
@@ -52,6 +50,8 @@ def compare(first: Run, second: Run) -> Agreement:
     Raises:
         InputError: If a run is not analysed, or they share fewer than three particles.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     a, b = first.latents(), second.latents()
     shared, rows_a, rows_b = np.intersect1d(a.ids, b.ids, return_indices=True)
     if len(shared) < 3:
@@ -94,6 +94,8 @@ def knn_overlap(
     Returns:
         One value per particle: 1 for the same neighbours, 0 on average for unrelated ones.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     first, second = (
         NearestNeighbors(n_neighbors=k).fit(space).kneighbors(return_distance=False)
         for space in (x, y)

@@ -4,8 +4,6 @@ import warnings
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 
 
 def principal_components(
@@ -19,6 +17,8 @@ def principal_components(
     Returns:
         Coordinates in descending order of variance, and each component's share of it.
     """
+    from sklearn.decomposition import PCA
+
     # equal latents have no variance to share: zero over zero
     with np.errstate(invalid="ignore"):
         pca = PCA().fit(latents)
@@ -64,6 +64,8 @@ def cluster_latents(
         Each particle's cluster, numbered by falling size, and each cluster's medoid: the particle
         nearest to its centre.
     """
+    from sklearn.cluster import KMeans
+
     distinct = len(np.unique(latents, axis=0))
     means = KMeans(min(clusters, distinct), n_init=10, random_state=seed)  # pyright: ignore
     labels = means.fit_predict(latents)

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 from cryolatent.analysis.bootstrap import bootstrap
@@ -28,6 +27,8 @@ def rand_index(labels: Int[np.ndarray, " n"], state: Int[np.ndarray, " n"]) -> E
     Source:
         Hubert and Arabie 1985, doi:10.1007/BF01908075.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     keep = state != JUNK
     labels, state = labels[keep], state[keep]
     return bootstrap(lambda rows: float(adjusted_rand_score(state[rows], labels[rows])), len(state))

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.errors import InputError
-from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.config import ReadingConfig, TrainConfig
 from cryolatent.simulate.config import SimulateConfig
 
 app = App(
@@ -17,6 +17,7 @@ app = App(
     "tested.",
 )
 TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
+READING_DEFAULTS = ReadingConfig()
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 
@@ -186,3 +187,113 @@ def report(
         )
     page = render([Run.open(run) for run in runs], output or runs[0] / "report.html")
     print(f"wrote {page}")
+
+
+@app.command
+def backproject(
+    particles: Path,
+    *,
+    output: Output,
+    mask: str | None = None,
+    seed: int = 0,
+    options: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
+) -> None:
+    """Reconstruct a map and half-maps from a RELION particle stack at its recorded poses.
+
+    The halves are the file's rlnRandomSubset, or random. The map is weighted by their correlation
+    (Wiener); the half-maps are not.
+
+    ```
+    cryolatent backproject particles.star -o map/ --mask auto
+    ```
+
+    Parameters
+    ----------
+    particles
+        RELION 3.0 or 3.1 STAR file with its .mrcs beside it.
+    output
+        New folder for map.mrc, half1.mrc, half2.mrc and summary.json.
+    mask
+        MRC file of a mask between 0 and 1, or auto to make one from the map; the half-maps'
+        correlation is then corrected for it by random phases.
+    seed
+        Fixes random halves and random phases.
+    """
+    from cryolatent.analysis import write_reconstruction
+    from cryolatent.cli.progress import bar
+    from cryolatent.data import open_star
+
+    if seed < 0:
+        raise InputError("--seed", str(seed), "at least 0", "See --help.")
+    stack = open_star(particles, **options.reading())
+    with bar() as stage:
+        summary = write_reconstruction(stack, output, mask=mask, seed=seed, stage=stage)
+    behind = "" if mask is None else ", corrected for the mask"
+    print(f"{sum(summary.particles)} particles, {summary.images_per_second:.0f} images per second")
+    print(f"resolution {summary.resolution_angstrom:.2f} Å (FSC 0.143{behind})")
+    print(f"wrote {', '.join(str(path) for path in sorted(output.iterdir()))}")
+
+
+@app.command
+def volumes(
+    run: Path,
+    *,
+    output: Output,
+    at: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    clusters: int = 6,
+    effective_particles: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Reconstruct the particles around places of a run's latent space, without its decoder.
+
+    Each volume is a backprojection in which particles count by a Gaussian of their latent's
+    distance, with half-maps and their correlation.
+
+    ```
+    cryolatent volumes run/ -o volumes/ --clusters 4
+    cryolatent volumes run/ -o volumes/ --at 000012@particles.mrcs 000047@particles.mrcs
+    ```
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    output
+        New folder for volume_*.mrc, their half-maps and summary.json.
+    at
+        Names of particles, as in the STAR file, around which to reconstruct; the medoids of the
+        clusters if left out.
+    clusters
+        Number of clusters; those of cryolatent analyze at equal number and seed.
+    effective_particles
+        Effective number of particles of each volume, which fixes the Gaussian's width; a tenth of
+        all, at least 100, if left out.
+    seed
+        Fixes k-means, random halves and random phases.
+    """
+    from cryolatent.analysis import local_volumes
+    from cryolatent.cli.progress import bar
+    from cryolatent.runs.run import Run
+
+    for option, value, least in (("--clusters", clusters, 1), ("--seed", seed, 0)):
+        if value < least:
+            raise InputError(option, str(value), f"at least {least}", "See --help.")
+    opened = Run.open(run)
+    with bar() as stage:
+        made = local_volumes(
+            opened,
+            output,
+            at=at,
+            clusters=clusters,
+            effective=effective_particles,
+            seed=seed,
+            stage=stage,
+        )
+    for volume in made.volumes:
+        found = volume.reconstruction
+        print(
+            f"{output / volume.file}: around {volume.at}, "
+            f"{volume.effective_particles:.0f} effective particles, "
+            f"{found.resolution_angstrom:.2f} Å (FSC 0.143)"
+        )
+    print(f"wrote {output}")

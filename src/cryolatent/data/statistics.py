@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.data.stack import ParticleStack
@@ -65,7 +65,7 @@ def scan(
     for start in range(0, count, CHUNK):
         rows = torch.arange(start, min(start + CHUNK, count))
         images = torch.from_numpy(stack.images.read(rows.numpy()))
-        _check(stack, images, start)
+        check_images(stack, images, rows)
         totals[0] += len(rows) * disc.shell_mean(
             images_to_disc(images, disc).abs().square().mean(0)
         )
@@ -84,14 +84,26 @@ def scan(
     return statistics
 
 
-def _check(stack: ParticleStack, images: Float[Tensor, "n y x"], start: int) -> None:
+def check_images(
+    stack: ParticleStack, images: Float[Tensor, "n y x"], rows: Int[Tensor, " n"]
+) -> None:
+    """Make sure that images can be used.
+
+    Args:
+        stack: Where they come from.
+        images: The images.
+        rows: Their positions among the stack's observations.
+
+    Raises:
+        InputError: If a pixel is not finite or an image is constant, naming file and image.
+    """
     spread = images.flatten(1).std(dim=1)
     for bad, found in (
         (~spread.isfinite(), "pixels that are not finite"),
         (spread == 0, "an image in which all pixels are equal"),
     ):
         if bad.any():
-            row = start + int(torch.nonzero(bad)[0, 0])
+            row = int(rows[torch.nonzero(bad)[0, 0]])
             raise InputError(
                 stack.images.name(row),
                 found,

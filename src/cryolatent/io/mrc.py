@@ -1,5 +1,6 @@
 """MRC files: image stacks read row by row from a memory map, volumes written with a pixel size."""
 
+import mmap
 import sys
 import warnings
 from collections.abc import Iterator
@@ -102,8 +103,17 @@ def read_images(path: str | Path, indices: np.ndarray) -> np.ndarray:
         InputError: If the file is missing or is not a complete MRC file.
     """
     data = _mapped(path).data
-    images = data[None] if data.ndim == 2 else data
-    return np.asarray(images[indices], dtype=np.float32)
+    stack = data[None] if data.ndim == 2 else data
+    images = np.asarray(stack[indices], dtype=np.float32)
+    _release(data)
+    return images
+
+
+def _release(data: np.ndarray) -> None:
+    """Let go of the pages that were read: they stay in the system's cache, not in the process."""
+    mapping = data.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_volume(path: str | Path) -> tuple[np.ndarray, float]:

@@ -90,24 +90,6 @@ def insert(slices, geometry, values):
 
 
 @kernel
-def insert_weighted(images, weights, gains, geometry, values, density):
-    """Add images and their weights to a lattice of one component.
-
-    ``values[v] += gain · x`` and ``density[v] += gain · w``, both times the interpolation weight.
-    """
-    rotations, coordinates, scale, reach, taps = geometry
-    voxels, shares = np.empty(taps, np.int64), np.empty(taps, np.float32)
-    for n in range(rotations.shape[0]):
-        for k in range(coordinates.shape[0]):
-            sign = _touch(rotations[n], coordinates[k], scale, reach, taps, voxels, shares)
-            value, weight = gains[k] * images[n, k], gains[k] * weights[n, k]
-            value = complex(value.real, sign * value.imag)
-            for tap in range(taps):
-                values[voxels[tap]] += shares[tap] * value
-                density[voxels[tap]] += shares[tap] * weight
-
-
-@kernel
 def _place(rotation, coordinates, scale, reach, voxels, signs):
     """Find the nearest voxel of every coefficient of a slice, and its point's sign."""
     row, side = reach + 1, 2 * reach + 1

@@ -11,6 +11,8 @@ from torch.nn.functional import grid_sample, pad
 
 from cryolatent.physics.grid import FourierDisc
 
+PLANES = 16
+
 
 @dataclass(frozen=True)
 class FourierLattice:
@@ -232,16 +234,22 @@ class FourierLattice:
             Volumes, centred on voxel ``box / 2``.
         """
         box, padded = self.disc.box, self.disc.box * self.oversampling
-        last = padded // 2 - 1
-        keep = torch.arange(max(0, self.reach - last), min(2 * self.reach, self.reach + last) + 1)
-        index, row = (keep - self.reach) % padded, min(self.reach, last) + 1
-        grid = torch.zeros(values.shape[1], padded, padded, padded // 2 + 1, dtype=values.dtype)
-        cube = values.T.reshape(-1, *self.shape)
-        grid[:, index[:, None], index, :row] = cube[:, keep[:, None], keep, :row]
-        volume = torch.fft.irfftn(grid, s=(padded,) * 3, dim=(-3, -2, -1)) * box
-        volume = torch.fft.fftshift(volume, dim=(-3, -2, -1))
-        cut = slice((padded - box) // 2, (padded + box) // 2)
-        return volume[..., cut, cut, cut] / self._gridding(gridding_power)
+        reach = min(self.reach, padded // 2 - 1)
+        kept = slice(self.reach - reach, self.reach + reach + 1)
+        index = torch.arange(-reach, reach + 1) % padded
+        centred = torch.arange(-(box // 2), box // 2) % padded
+        cube = values.T.reshape(-1, *self.shape)[:, kept, kept, : reach + 1]
+        # axis by axis and a few planes at a time: of the field of view only the box is kept
+        planes = list(cube.split(PLANES, dim=3))
+        for number in range(len(planes)):
+            for axis in (1, 2):
+                shape = list(planes[number].shape)
+                shape[axis] = padded
+                grid = torch.zeros(shape, dtype=values.dtype)
+                grid.index_copy_(axis, index, planes[number])
+                planes[number] = torch.fft.ifft(grid, dim=axis).index_select(axis, centred)
+        volume = torch.fft.irfft(torch.cat(planes, dim=3), n=padded, dim=3).index_select(3, centred)
+        return volume.mul_(box).div_(self.gridding(gridding_power))
 
     def from_volumes(
         self, volumes: Float[Tensor, "c z y x"], gridding_power: int = 2
@@ -256,14 +264,22 @@ class FourierLattice:
             Fourier values at the voxels.
         """
         box, padded = self.disc.box, self.disc.box * self.oversampling
-        volumes = volumes / self._gridding(gridding_power)
+        volumes = volumes / self.gridding(gridding_power)
         volumes = pad(volumes, ((padded - box) // 2,) * 6)
         grid = torch.fft.rfftn(torch.fft.ifftshift(volumes, dim=(-3, -2, -1)), dim=(-3, -2, -1))
         index = torch.arange(-self.reach, self.reach + 1) % padded
         values = grid[:, index[:, None], index, : self.reach + 1] / box
         return values.reshape(len(volumes), -1).T.contiguous()
 
-    def _gridding(self, power: int) -> Float[Tensor, "z y x"]:
+    def gridding(self, power: int) -> Float[Tensor, "z y x"]:
+        """The attenuation of a volume by interpolation of its transform.
+
+        Args:
+            power: As in `to_volumes`.
+
+        Returns:
+            The transform of the interpolation's kernel, at the voxels of the box.
+        """
         box = self.disc.box
         position = torch.arange(-(box // 2), box // 2) / (box * self.oversampling)
         kernel = torch.sinc(position) ** power

@@ -46,11 +46,16 @@ class Poses:
         Returns:
             The poses.
         """
-        import roma
-
-        rotations = roma.euler_to_rotmat(
-            "ZYZ", [angles_degrees[:, i].double() for i in range(3)], degrees=True
+        (a, b, c), (x, y, z) = (
+            function(torch.deg2rad(angles_degrees.double())).unbind(-1)
+            for function in (torch.cos, torch.sin)
         )
+        rows = [
+            [a * b * c - x * z, -a * b * z - x * c, a * y],
+            [x * b * c + a * z, -x * b * z + a * c, x * y],
+            [-y * c, y * z, b],
+        ]
+        rotations = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
         return Poses(rotations.mT.to(angles_degrees.dtype), -origins_angstrom)
 
     def to_relion(self) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:

@@ -21,8 +21,8 @@ class Section(BaseModel):
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
-class DataConfig(Section):
-    """How the particles are read."""
+class ReadingConfig(Section):
+    """How particles are read: the options of `cryolatent.data.open_star`."""
 
     datadir: Path | None = None
     """Folder that image names are relative to, if not the STAR file's own; the working directory
@@ -38,16 +38,21 @@ class DataConfig(Section):
     """Point group, as in RELION (C3, D2, T, O, I ...): every particle is expanded into its
     symmetric copies, so that parts that break the symmetry can be told apart."""
 
-    particle_radius: Annotated[float, Field(gt=0)] | None = None
-    """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
-
     def reading(self) -> dict[str, Any]:
         """The options of `cryolatent.data.open_star`.
 
         Returns:
             Keyword arguments.
         """
-        return self.model_dump(exclude={"particle_radius"})
+        return self.model_dump(include=set(ReadingConfig.model_fields))
+
+
+@Parameter(name="*", group=Group("Data", sort_key=1))
+class DataConfig(ReadingConfig):
+    """How the particles are read, and what of an image is background."""
+
+    particle_radius: Annotated[float, Field(gt=0)] | None = None
+    """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
 
 
 @Parameter(name="*", group=Group("Model", sort_key=2))
