@@ -41,8 +41,8 @@ class Cell:
 
 
 SERIES = {
-    "particles": [Cell(particles=n) for n in (2500, 5000, 10000, 20000)],
-    "box": [Cell(box=b) for b in (32, 48, 64, 96)],
+    "particles": [Cell(particles=n) for n in (2500, 5000, 10000)],
+    "box": [Cell(box=b) for b in (32, 48, 64)],
     "states": [Cell(states=k) for k in (2, 4, 8)],
 }
 
