@@ -14,6 +14,9 @@ from cryolatent.physics.ctf import CTF
 from cryolatent.physics.grid import FourierDisc, disc_to_images
 from cryolatent.physics.poses import Poses
 
+OVERSAMPLING = 2
+"""Points of the grid that turns are read from, per Fourier pixel."""
+
 AT_A_POLE = 1e-3
 """Sine of the tilt below which the axis no longer says how an image is turned."""
 
@@ -59,9 +62,8 @@ def rotate_in_plane(
     coefficients: Complex[Tensor, "*n k"],
     degrees: Float[Tensor, "*n"],
     disc: FourierDisc,
-    oversampling: int = 2,
 ) -> Complex[Tensor, "*n k"]:
-    """Turn images by any angle, by bilinear interpolation of an oversampled transform.
+    """Turn images by any angle, by bilinear interpolation of a twofold oversampled transform.
 
     The images are divided by the transform of the interpolation's kernel first, so that neither
     particle nor noise fades away from the centre.
@@ -70,18 +72,22 @@ def rotate_in_plane(
         coefficients: Images.
         degrees: Angle of each, from x towards y.
         disc: Where the coefficients belong.
-        oversampling: Grid points per Fourier pixel.
 
     Returns:
         The turned images, approximately ``F(k @ Q)``.
     """
-    box, side = disc.box, oversampling * disc.box
-    position = torch.arange(-(box // 2), box // 2) / side
-    kernel = torch.sinc(position).square()
-    images = disc_to_images(coefficients, disc) / (kernel[:, None] * kernel)
-    images = torch.fft.ifftshift(pad(images, ((side - box) // 2,) * 4), dim=(-2, -1))
+    box, side = disc.box, OVERSAMPLING * disc.box
+    gain = torch.sinc(torch.arange(-(box // 2), box // 2 + 1) / side) ** -2
+    gain[[0, -1]] /= 2
+    images = disc_to_images(coefficients, disc)
+    # the row and column at -D / 2 are also those at D / 2: half to each, so that quarter turns fit
+    images = torch.cat([images, images[..., :1]], dim=-1)
+    images = torch.cat([images, images[..., :1, :]], dim=-2) * gain[:, None] * gain
+    margin = (side - box) // 2
+    images = pad(images, (margin, margin - 1) * 2)
+    images = torch.fft.ifftshift(images, dim=(-2, -1))
     plane = (torch.fft.fft2(images) / box).flatten(-2)
-    points = disc.coordinates.to(degrees) @ plane_rotation(degrees) * oversampling
+    points = disc.coordinates.to(degrees) @ plane_rotation(degrees) * OVERSAMPLING
     corner = points.floor()
     (right, down), (x, y) = (points - corner).unbind(-1), corner.long().unbind(-1)
     result = torch.zeros_like(coefficients)
