@@ -2,30 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from cryolatent.errors import InputError
 from cryolatent.runs.files import write_text_atomically
+from cryolatent.runs.finding import Estimate, Record
 from cryolatent.runs.run import Run
-
-
-class Record(BaseModel):
-    """Base of the analysis's frozen records."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Estimate(Record):
-    """A number with its 95 % interval."""
-
-    value: float
-    """The number."""
-
-    low: float
-    """Lower end of the interval."""
-
-    high: float
-    """Upper end of the interval."""
 
 
 class Cluster(Record):
