@@ -243,7 +243,7 @@ def nearest_views(stack: ParticleStack) -> Int[np.ndarray, " n"]:
     nearest = np.full(len(order), -1)
     left, count = np.arange(len(order)), 2
     while len(left):
-        neighbours = tree.query(directions[left], k=min(count, len(order)))[1]
+        neighbours = np.asarray(tree.query(directions[left], k=min(count, len(order)))[1])
         other = group[neighbours] != group[left, None]
         some = other.any(1)
         nearest[left[some]] = neighbours[some, other[some].argmax(1)]
