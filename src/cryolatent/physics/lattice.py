@@ -263,15 +263,17 @@ class FourierLattice:
         Returns:
             Fourier values at the voxels.
         """
-        box = self.disc.box
+        box, size = self.disc.box, len(volumes)
         volumes = volumes / (box * self.gridding(gridding_power))
         along, half = self._waves
         # of the padded field only the box is not zero, and only voxels in reach are wanted: three
-        # small products are cheaper than the transform of it all
+        # products, each with the axis that it sums first, are cheaper than the transform of it all
         rows = torch.complex(volumes @ half.real.T, volumes @ half.imag.T)
-        planes = along @ rows.flatten(2)
-        cube = along @ planes.unflatten(2, rows.shape[2:])
-        return cube.reshape(len(volumes), -1).T.contiguous()
+        kz = along @ rows.transpose(0, 1).reshape(box, -1)
+        y_first = kz.view(len(along), size, box, -1).permute(2, 0, 3, 1)
+        ky = along @ y_first.reshape(box, -1)
+        cube = ky.view(len(along), len(along), -1, size).transpose(0, 1)
+        return cube.reshape(-1, size).contiguous()
 
     @cached_property
     def _waves(self) -> tuple[Complex[Tensor, "k d"], Complex[Tensor, "half d"]]:
