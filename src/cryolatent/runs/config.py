@@ -54,6 +54,15 @@ class DataConfig(ReadingConfig):
     particle_radius: Annotated[float, Field(gt=0)] | None = None
     """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
 
+    twin: Literal["permuted", "noise", "same-pose", "ctf-only"] | None = None
+    """Control: what the posterior is shown in place of its particle, for all particles: another
+    particle, white noise, another particle seen from nearly the same direction, or nothing but the
+    transfer function. What is reconstructed stays (posteriors encoder and table)."""
+
+    twin_ctf: Literal["own", "target"] = "own"
+    """Transfer function that the evidence carries: the shown image's own, or the target's, as in
+    the report's code."""
+
 
 @Parameter(name="*", group=Group("Model", sort_key=2))
 class ModelConfig(Section):
@@ -203,6 +212,11 @@ class TrainConfig(Section):
         if model.is_exact and (model.decoder == "mlp" or model.coefficients != "linear"):
             raise ValueError(
                 f"posterior {model.posterior}: expected decoder subspace with linear coefficients"
+            )
+        if model.is_exact and self.data.twin is not None:
+            raise ValueError(
+                f"posterior {model.posterior} with --twin {self.data.twin}: expected posterior "
+                "encoder or table; an exact posterior is that of the images that are reconstructed"
             )
         return self
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cryolatent.data import StackStatistics
+from cryolatent.data import ParticleStack, StackStatistics, twin_of
 from cryolatent.models import (
     Categorical,
     Decoder,
@@ -87,6 +87,25 @@ def assemble(
         posterior = POSTERIORS[options.posterior](config, disc, particles, statistics)
     likelihood = FourierGaussian(disc, statistics.background, statistics.power)
     return System(GenerativeModel(decoder, likelihood), posterior)
+
+
+def as_shown(config: TrainConfig, stack: ParticleStack) -> ParticleStack:
+    """The particles as a run's posterior is shown them.
+
+    Args:
+        config: Options.
+        stack: All particles of the run; one that has a twin already, of more particles perhaps,
+            keeps it.
+
+    Returns:
+        The same particles, with the twin that the options ask for.
+
+    Raises:
+        InputError: If there are too few particles for it.
+    """
+    if config.data.twin is None or stack.twin is not None:
+        return stack
+    return twin_of(stack, config.data.twin, config.optimisation.seed, config.data.twin_ctf)
 
 
 def objective(config: TrainConfig, epoch: int) -> Objective:

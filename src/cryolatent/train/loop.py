@@ -15,7 +15,7 @@ from cryolatent.models import LossTerms, Objective
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.runs.system import System, assemble, objective, restore
+from cryolatent.runs.system import System, as_shown, assemble, objective, restore
 from cryolatent.runs.warm import start_from
 from cryolatent.train.augmentation import augment
 from cryolatent.train.coefficients import last_shell, subset_of_step
@@ -40,7 +40,7 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
 
     Args:
         run: Where configuration, checkpoints, log and latents live.
-        stack: The particles.
+        stack: The particles; the posterior is shown the twin that the options ask for.
         watch: Told of the progress.
 
     Raises:
@@ -51,7 +51,7 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
         run.set_status("running")
         try:
             work = train_exact if run.config.model.is_exact else _train
-            work(run, stack, watch or Watch())
+            work(run, as_shown(run.config, stack), watch or Watch())
         except BaseException as error:
             run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
             raise
@@ -149,6 +149,7 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     Run.check_free(path)
     data = config.data.model_copy(update={"datadir": stack.datadir})
     config = config.model_copy(update={"data": data}).resolved()
+    stack = as_shown(config, stack)
     watch.stage("reading particles", len(stack.images))
     statistics = scan(stack, radius_pixels(config, stack), watch.advance)
     system = assemble(config, stack.disc, len(stack), statistics)
