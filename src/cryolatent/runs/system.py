@@ -180,10 +180,7 @@ def _table(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
 ) -> Posterior:
     sparse = config.optimisation.table_optimiser != "adam"
-    table = LookupTable(particles, config.model.z_dim, sparse=sparse)
-    if config.model.table_start == "random":
-        table.randomise(torch.Generator().manual_seed(config.optimisation.seed + 1))
-    return table
+    return LookupTable(particles, config.model.z_dim, sparse=sparse)
 
 
 def _exact(
