@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from cryolatent.models import (
     Decoder,
     Encoder,
     ExactGaussian,
+    FourierFeatures,
     FourierGaussian,
     GenerativeModel,
     LookupTable,
@@ -41,8 +43,13 @@ def subspace(
     return SubspaceDecoder(DISC, coefficients, FLAT.power, interpolation=interpolation)
 
 
+def encoder(frame: Literal["raw", "aligned"]) -> Posterior:
+    return Encoder(FourierFeatures(DISC, FLAT.power, frame), Z_DIM, width=8, layers=2)
+
+
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
-    "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "encoder": lambda: encoder("raw"),
+    "encoder, aligned": lambda: encoder("aligned"),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
     "exact": lambda: ExactGaussian(Z_DIM),

@@ -5,7 +5,15 @@ from cryolatent.models.distributions import DiagonalNormal, Distribution, FullNo
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.likelihood import FourierGaussian, Likelihood
 from cryolatent.models.objective import LossTerms, NegativeElbo, Objective, ReportObjective
-from cryolatent.models.posteriors import Categorical, Encoder, ExactGaussian, LookupTable, Posterior
+from cryolatent.models.posteriors import (
+    Categorical,
+    Encoder,
+    ExactGaussian,
+    Features,
+    FourierFeatures,
+    LookupTable,
+    Posterior,
+)
 
 __all__ = [
     "Categorical",
@@ -14,6 +22,8 @@ __all__ = [
     "Distribution",
     "Encoder",
     "ExactGaussian",
+    "Features",
+    "FourierFeatures",
     "FourierGaussian",
     "FullNormal",
     "GenerativeModel",

@@ -91,6 +91,10 @@ class ModelConfig(Section):
     encoder_layers: Positive = 3
     """Hidden layers of the encoder (posterior encoder)."""
 
+    evidence_frame: Literal["raw", "aligned"] = "raw"
+    """Images as the encoder sees them: as recorded, or with the displacement and in-plane rotation
+    of their own poses undone (posterior encoder)."""
+
     decoder_width: Positive = 256
     """Units per layer of the decoder."""
 
@@ -150,6 +154,10 @@ class OptimisationConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers in the decoder's products; bfloat16 is faster where the processor has instructions
     for it, and slower elsewhere."""
+
+    augment: bool = False
+    """Turn and displace the images that the posterior sees by random amounts in each step, poses
+    and transfer functions with them; what the likelihood compares stays (posterior encoder)."""
 
     objective: Literal["elbo", "report"] = "elbo"
     """Evidence lower bound with fitted noise, or the report's mean squared error."""

@@ -10,6 +10,7 @@ from cryolatent.models import (
     Decoder,
     Encoder,
     ExactGaussian,
+    FourierFeatures,
     FourierGaussian,
     GenerativeModel,
     LookupTable,
@@ -168,9 +169,8 @@ def _encoder(
 ) -> Posterior:
     options = config.model
     return Encoder(
-        disc,
+        FourierFeatures(disc, statistics.power, options.evidence_frame),
         options.z_dim,
-        statistics.power,
         width=options.encoder_width,
         layers=options.encoder_layers,
     )

@@ -17,6 +17,7 @@ from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, as_shown, assemble, objective, restore
 from cryolatent.runs.warm import start as set_start
+from cryolatent.train.augmentation import augment
 from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.em.driver import train_exact
 from cryolatent.train.em.results import first_tensors
@@ -75,6 +76,9 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
         for index in order.split(options.batch_size)[progress.batch :]:
             subset = subset_of_step(stack.disc, options, progress.epoch, progress.step)
             batch = stack.batch(index).comparing(subset)
+            if options.augment:
+                moves = seeded(options.seed, progress.step, "augment")
+                batch = augment(batch, stack.disc, moves)
             terms = step(loss_of, batch, system, optimisers, seeded(options.seed, progress.step))
             check_finite(terms, batch, stack, progress)
             progress.count(terms)
