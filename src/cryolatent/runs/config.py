@@ -101,6 +101,17 @@ class ModelConfig(Section):
     decoder_layers: Positive = 3
     """Hidden layers of the decoder."""
 
+    decoder_encoding: Literal["geom_lowf", "gaussian", "none"] = "geom_lowf"
+    """How a point of Fourier space enters the decoder: sines and cosines of geometrically spaced
+    wavelengths, random Fourier features, or its coordinates (decoder mlp)."""
+
+    decoder_residual: bool = True
+    """Whether each hidden layer of the decoder is added to its input (decoder mlp)."""
+
+    decoder_output: Literal["fourier", "hartley"] = "fourier"
+    """What the decoder's network gives: the complex transform on one half of Fourier space, or the
+    real Hartley transform on all of it, at twice the cost (decoder mlp)."""
+
     table_start: Literal["zero", "random", "pretrained", "permuted", "random-clusters"] | None = (
         None
     )
