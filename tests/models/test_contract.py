@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from cryolatent.models import (
     FourierFeatures,
     FourierGaussian,
     GenerativeModel,
+    HartleyDecoder,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
@@ -31,7 +32,9 @@ from cryolatent.models.decoders.coefficients import (
     Polynomial,
     Shares,
 )
+from cryolatent.models.decoders.encodings import Coordinates, GaussianEncoding
 from cryolatent.models.distributions import from_columns
+from cryolatent.models.layers import PlainMlp
 from cryolatent.physics import Interpolation
 
 Z_DIM, PARTICLES = 3, 4
@@ -47,6 +50,10 @@ def encoder(frame: Literal["raw", "aligned"]) -> Posterior:
     return Encoder(FourierFeatures(DISC, FLAT.power, frame), Z_DIM, width=8, layers=2)
 
 
+def mlp(**options: Any) -> Decoder:
+    return MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2, **options)
+
+
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "encoder": lambda: encoder("raw"),
     "encoder, aligned": lambda: encoder("aligned"),
@@ -59,6 +66,10 @@ POSTERIORS: dict[str, Callable[[], Posterior]] = {
 }
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "mlp": lambda: MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "mlp, gaussian": lambda: mlp(encoding=GaussianEncoding(DISC.box, 0)),
+    "mlp, coordinates": lambda: mlp(encoding=Coordinates(DISC.box)),
+    "mlp, plain": lambda: mlp(hidden=PlainMlp),
+    "hartley": lambda: HartleyDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
     "linear": lambda: subspace(Linear(Z_DIM)),
     "linear, nearest": lambda: subspace(Linear(Z_DIM), Interpolation.NEAREST),
     "polynomial": lambda: subspace(Polynomial(Z_DIM)),

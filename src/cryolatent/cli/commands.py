@@ -158,6 +158,8 @@ def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: in
             opened, clusters=clusters, truth=truth, seed=seed, tell=status.update
         )
     print_comparison([opened], [summary])
+    if summary.table_movement is not None and summary.table_movement.remark is not None:
+        print(summary.table_movement.remark)
     print(f"wrote {run / 'analysis'}. Next: cryolatent report {run}")
 
 

@@ -1,6 +1,6 @@
 """Decoders, posteriors, likelihoods and the objective that joins them."""
 
-from cryolatent.models.decoders import Decoder, MlpDecoder, SubspaceDecoder
+from cryolatent.models.decoders import Decoder, HartleyDecoder, MlpDecoder, SubspaceDecoder
 from cryolatent.models.distributions import DiagonalNormal, Distribution, FullNormal, OneOf
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.likelihood import FourierGaussian, Likelihood
@@ -27,6 +27,7 @@ __all__ = [
     "FourierGaussian",
     "FullNormal",
     "GenerativeModel",
+    "HartleyDecoder",
     "Likelihood",
     "LookupTable",
     "LossTerms",

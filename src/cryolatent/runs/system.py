@@ -1,5 +1,6 @@
 """From configuration to model: the one place that maps an option's value to a class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from cryolatent.models import (
     FourierFeatures,
     FourierGaussian,
     GenerativeModel,
+    HartleyDecoder,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
@@ -22,6 +24,13 @@ from cryolatent.models import (
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import Fourier, Linear, Network, Polynomial, Shares
+from cryolatent.models.decoders.encodings import (
+    Coordinates,
+    Encoding,
+    GaussianEncoding,
+    GeometricEncoding,
+)
+from cryolatent.models.layers import PlainMlp, ResidualMlp
 from cryolatent.physics import FourierDisc, Interpolation
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Checkpoint, Run
@@ -143,13 +152,16 @@ def restore(run: Run) -> System:
 
 def _mlp(config: TrainConfig, disc: FourierDisc, statistics: StackStatistics) -> Decoder:
     options = config.model
-    return MlpDecoder(
+    seed = config.optimisation.seed
+    return OUTPUTS[options.decoder_output](
         disc,
         options.z_dim,
         statistics.signal_amplitude,
         width=options.decoder_width,
         layers=options.decoder_layers,
         precision=PRECISIONS[config.optimisation.precision],
+        encoding=ENCODINGS[options.decoder_encoding](disc.box, seed),
+        hidden=ResidualMlp if options.decoder_residual else PlainMlp,
     )
 
 
@@ -180,10 +192,7 @@ def _table(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
 ) -> Posterior:
     sparse = config.optimisation.table_optimiser != "adam"
-    table = LookupTable(particles, config.model.z_dim, sparse=sparse)
-    if config.model.table_start == "random":
-        table.randomise(torch.Generator().manual_seed(config.optimisation.seed + 1))
-    return table
+    return LookupTable(particles, config.model.z_dim, sparse=sparse)
 
 
 def _exact(
@@ -206,6 +215,12 @@ COEFFICIENTS = {
     "fourier": Fourier,
     "network": Network,
 }
+ENCODINGS: dict[str, Callable[[int, int], Encoding]] = {
+    "geom_lowf": lambda box, seed: GeometricEncoding(box),
+    "gaussian": GaussianEncoding,
+    "none": lambda box, seed: Coordinates(box),
+}
+OUTPUTS = {"fourier": MlpDecoder, "hartley": HartleyDecoder}
 DECODERS = {"mlp": _mlp, "subspace": _subspace}
 POSTERIORS = {
     "encoder": _encoder,

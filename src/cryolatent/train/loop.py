@@ -16,7 +16,7 @@ from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, as_shown, assemble, objective, restore
-from cryolatent.runs.warm import start_from
+from cryolatent.runs.warm import start as set_start
 from cryolatent.train.augmentation import augment
 from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.em.driver import train_exact
@@ -155,13 +155,12 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     system = assemble(config, stack.disc, len(stack), statistics)
     options = config.optimisation
     threads = options.threads or torch.get_num_threads()
-    if config.model.pretrained is not None:
-        start_from(system, config.model.pretrained, stack)
+    table = set_start(system, config, stack)
     tensors = system.tensors()
     if config.model.is_exact:
         tensors |= first_tensors(config, stack, statistics, radius_pixels(config, stack))
     start = Checkpoint(tensors, asdict(Progress()))
-    return Run.create(path, config, Manifest.of(stack, options.seed, threads), start)
+    return Run.create(path, config, Manifest.of(stack, options.seed, threads), start, table)
 
 
 def radius_pixels(config: TrainConfig, stack: ParticleStack) -> float:
