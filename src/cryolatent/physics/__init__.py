@@ -42,6 +42,7 @@ from cryolatent.physics.volumes import (
     lattice_half_space,
     slice_volume,
     volume_to_fourier,
+    within_shells,
 )
 
 __all__ = [
@@ -85,4 +86,5 @@ __all__ = [
     "turn_poses",
     "unpack",
     "volume_to_fourier",
+    "within_shells",
 ]
