@@ -14,7 +14,7 @@ from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.train import Watch, prepare
+from cryolatent.train import Watch, prepare, train
 
 ALL_TESTS = [
     test(consistent=consistent)
@@ -108,6 +108,20 @@ def test_tables_hold_the_latents_before_and_after(stack: ParticleStack, tmp_path
     )
     assert "(0, 2) pixels" in finding.question
     assert Finding.model_validate_json(finding.model_dump_json()) == finding
+
+
+@pytest.mark.parametrize("twin", [None, "permuted", "noise"])
+def test_run_is_asked_as_it_was_trained(
+    stack: ParticleStack, tmp_path: Path, twin: str | None
+) -> None:
+    config = small_config("encoder", epochs=1)
+    data = config.data.model_copy(update={"twin": twin})
+    run = prepare(tmp_path / "run", config.model_copy(update={"data": data}), stack, Watch())
+    train(run, stack)
+    columns = ShiftTest(consistent=True).run(run).tables["pairs"].columns
+    found = np.array([columns["z_0"], columns["z_1"]], float).T
+    latents = Run.open(run.path).latents().distribution.mean.numpy()
+    np.testing.assert_allclose(found, latents, rtol=0, atol=1e-6)
 
 
 def test_nothing_of_the_run_is_written(stack: ParticleStack, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ class Audit(ABC):
 
         Args:
             run: A run with a checkpoint; nothing is written to it.
-            stack: The run's particles, perhaps with other evidence; opened if left out.
+            stack: The run's particles, perhaps with other evidence; opened, with the twin that the
+                run was trained on if any, if left out.
 
         Returns:
             The answer.

@@ -11,7 +11,7 @@ from torch import Tensor
 from cryolatent.data import Batch, Evidence, ParticleStack
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import System
+from cryolatent.runs.system import System, as_shown
 
 BATCH = 64
 MOST = 2000
@@ -23,7 +23,7 @@ def stack_of(run: Run, stack: ParticleStack | None) -> ParticleStack:
 
     Args:
         run: The run.
-        stack: Its particles if they are open already.
+        stack: Its particles with the evidence to show; opened as the run was trained if left out.
 
     Returns:
         The particles.
@@ -31,7 +31,7 @@ def stack_of(run: Run, stack: ParticleStack | None) -> ParticleStack:
     Raises:
         InputError: If their number, box or shells are not the run's.
     """
-    stack = run.open_stack() if stack is None else stack
+    stack = as_shown(run.config, run.open_stack()) if stack is None else stack
     manifest = run.manifest
     found = (len(stack), stack.disc.box, stack.disc.radius)
     expected = (manifest.particles, manifest.box, manifest.shells)
