@@ -83,7 +83,8 @@ class OtherParticle(Twin):
     def evidence(self, ids: np.ndarray, batch: Batch) -> Evidence:
         """Image, pose and transfer function of the other particles."""
         shown = torch.from_numpy(self.shown[self._positions(ids)])
-        first, count = self.whole.offsets[shown], self.whole.offsets.diff()[shown]
+        first = self.whole.offsets[shown]
+        count = self.whole.offsets[shown + 1] - first
         rows = first[batch.owner] + observation_numbers(batch) % count[batch.owner]
         pixels = torch.from_numpy(self.whole.images.read(rows.numpy()))
         return Evidence(
