@@ -36,11 +36,12 @@ def demo(*, output: Output = Path("demo")) -> None:
     output
         Folder for data, runs and report.html.
     """
-    from cryolatent.cli.progress import console
     from cryolatent.cli.tables import print_comparison
     from cryolatent.studies.demo import demo as run_demo
 
-    result = run_demo(output, tell=lambda line: console.print(line, highlight=False))
+    result = run_demo(
+        output, tell=lambda line: console.print(line, highlight=False, soft_wrap=True)
+    )
     print_comparison(result.runs, result.summaries)
     print(f"report: {result.report}")
 
@@ -228,7 +229,6 @@ def reproduce(
     workers
         Trainings side by side, one thread each.
     """
-    from cryolatent.cli.progress import console
     from cryolatent.cli.tables import print_experiments
     from cryolatent.studies.reproduce.experiments import EXPERIMENTS
     from cryolatent.studies.reproduce.reproduce import DECODERS, Request
@@ -249,7 +249,9 @@ def reproduce(
         reading=reading,
         workers=workers,
     )
-    page = run_reproduction(request, tell=lambda line: console.print(line, highlight=False))
+    page = run_reproduction(
+        request, tell=lambda line: console.print(line, highlight=False, soft_wrap=True)
+    )
     print(f"report: {page}")
 
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 
 
+def tell(line: str) -> None:
+    """Print a line of progress as it is.
+
+    Args:
+        line: What has been done.
+    """
+    console.print(line, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
     """Show a progress bar for each stage.

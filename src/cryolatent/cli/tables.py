@@ -66,7 +66,8 @@ def print_experiments(experiments: Sequence[Experiment]) -> None:
         table.add_column(column, no_wrap=column != "experiment")
     for experiment in experiments:
         figures = ", ".join(f"fig{number}" for number in experiment.figures)
-        table.add_row(figures or "added", experiment.name, experiment.title)
+        where = figures or experiment.appendix or "added"
+        table.add_row(where, experiment.name, experiment.title)
     Console().print(table)
 
 
