@@ -37,6 +37,19 @@ def test_from_star_to_report(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert str(tmp_path / "run" / "report.html") in printed
 
 
+def test_points_have_no_elbo_on_the_terminal_or_the_page(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = str(tmp_path / "run")
+    star = str(data / "particles.star")
+    assert run(["train", star, "-o", out, "--posterior", "point-table", *SMALL]) == 0
+    assert run(["analyze", out]) == 0
+    assert run(["report", out]) == 0
+    printed = capsys.readouterr()
+    assert "log joint" in printed.out
+    assert "ELBO" not in printed.out + printed.err + (tmp_path / "run/report.html").read_text()
+
+
 def test_maps_from_star_and_from_latents(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

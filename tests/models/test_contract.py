@@ -11,6 +11,7 @@ from builders import DISC, FLAT, random_batch
 from cryolatent.models import (
     Categorical,
     Decoder,
+    Delta,
     Encoder,
     ExactGaussian,
     FourierGaussian,
@@ -18,6 +19,7 @@ from cryolatent.models import (
     LookupTable,
     MlpDecoder,
     NegativeElbo,
+    PointTable,
     Posterior,
     SubspaceDecoder,
 )
@@ -41,10 +43,19 @@ def subspace(
     return SubspaceDecoder(DISC, coefficients, FLAT.power, interpolation=interpolation)
 
 
+def points(sparse: bool) -> Posterior:
+    """Away from zero, where a latent's weights have no gradient."""
+    table = PointTable(PARTICLES, Z_DIM, sparse=sparse)
+    table.randomise(torch.Generator().manual_seed(0))
+    return table
+
+
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
+    "point table": lambda: points(sparse=True),
+    "dense point table": lambda: points(sparse=False),
     "exact": lambda: ExactGaussian(Z_DIM),
     "exact with contrast": lambda: ExactGaussian(Z_DIM, contrast_spread=0.2),
     "categorical": lambda: Categorical(Z_DIM),
@@ -102,6 +113,7 @@ def test_posterior_has_one_row_per_particle(
     assert q.mean.shape == q.rsample().shape == (PARTICLES, Z_DIM)
     assert q.kl().shape == (PARTICLES,)
     assert (q.kl() >= 0).all()
+    assert q.is_bound == posterior.is_bound
 
 
 @pytest.mark.parametrize(("posterior_name", "decoder_name"), PAIRS)
@@ -131,7 +143,7 @@ def test_samples_repeat_with_their_generator(posterior: Posterior, model: Genera
     q = posterior(random_batch(PARTICLES), model)
     first, again, other = (q.rsample(torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) == isinstance(q, Delta)
 
 
 def test_distribution_survives_its_columns(posterior: Posterior, model: GenerativeModel) -> None:

@@ -1,15 +1,29 @@
 """Decoders, posteriors, likelihoods and the objective that joins them."""
 
 from cryolatent.models.decoders import Decoder, MlpDecoder, SubspaceDecoder
-from cryolatent.models.distributions import DiagonalNormal, Distribution, FullNormal, OneOf
+from cryolatent.models.distributions import (
+    Delta,
+    DiagonalNormal,
+    Distribution,
+    FullNormal,
+    OneOf,
+)
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.likelihood import FourierGaussian, Likelihood
 from cryolatent.models.objective import LossTerms, NegativeElbo, Objective, ReportObjective
-from cryolatent.models.posteriors import Categorical, Encoder, ExactGaussian, LookupTable, Posterior
+from cryolatent.models.posteriors import (
+    Categorical,
+    Encoder,
+    ExactGaussian,
+    LookupTable,
+    PointTable,
+    Posterior,
+)
 
 __all__ = [
     "Categorical",
     "Decoder",
+    "Delta",
     "DiagonalNormal",
     "Distribution",
     "Encoder",
@@ -24,6 +38,7 @@ __all__ = [
     "NegativeElbo",
     "Objective",
     "OneOf",
+    "PointTable",
     "Posterior",
     "ReportObjective",
     "SubspaceDecoder",

@@ -59,9 +59,10 @@ class DataConfig(ReadingConfig):
 class ModelConfig(Section):
     """What is trained."""
 
-    posterior: Literal["encoder", "table", "exact", "categorical"] = "encoder"
-    """Posterior: amortised encoder; variational lookup table; exact normal or categorical, which
-    are trained by expectation maximisation and need no learning rate."""
+    posterior: Literal["encoder", "table", "point-table", "exact", "categorical"] = "encoder"
+    """Posterior: amortised encoder; variational lookup table; table of points, which maximises the
+    joint density and gives no bound of the evidence; exact normal or categorical, which are trained
+    by expectation maximisation and need no learning rate."""
 
     decoder: Literal["mlp", "subspace"] | None = None
     """Decoder: coordinate network, or a few volumes weighted by functions of z. If left out,
@@ -116,7 +117,8 @@ class OptimisationConfig(Section):
     """Adam's learning rate for decoder and encoder."""
 
     table_optimiser: Literal["row-adam", "sparse-adam", "sgd", "adam"] = "row-adam"
-    """Optimiser of the table; all but adam step only the rows of the batch (posterior table)."""
+    """Optimiser of the table; all but adam step only the rows of the batch (posteriors table,
+    point-table)."""
 
     table_learning_rate: Annotated[float, Field(ge=0)] | None = None
     """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step per

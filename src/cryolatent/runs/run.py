@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from jaxtyping import Float
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cryolatent.data import ParticleStack, open_star
 from cryolatent.errors import InputError
-from cryolatent.models import Distribution
-from cryolatent.models.distributions import from_columns
 from cryolatent.runs.choice import Choice
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.files import new_folder, void, write_atomically, write_text_atomically
+from cryolatent.runs.files import new_folder, write_atomically, write_text_atomically
+from cryolatent.runs.latents import Latents, read_latents, write_latents
 from cryolatent.runs.manifest import Manifest
 
 KEEP = 2
@@ -40,28 +34,6 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     position: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Latents:
-    """What a finished run believes of each particle.
-
-    Args:
-        ids: Particle names.
-        distribution: Distribution of each particle's latent.
-        reconstruction: Negative log likelihood of one posterior sample, in nats.
-        kl: Divergence from the prior, in nats.
-    """
-
-    ids: np.ndarray
-    distribution: Distribution
-    reconstruction: Float[Tensor, " n"]
-    kl: Float[Tensor, " n"]
-
-    @property
-    def elbo(self) -> Float[Tensor, " n"]:
-        """Evidence lower bound of each particle, in nats."""
-        return -(self.reconstruction + self.kl)
 
 
 @dataclass(frozen=True)
@@ -309,13 +281,7 @@ class Run:
         Args:
             latents: One row per particle.
         """
-        columns = latents.distribution.to_columns()
-        columns |= {"reconstruction": latents.reconstruction, "kl": latents.kl}
-        table = pa.table(
-            {"id": latents.ids.tolist()} | {name: c.numpy() for name, c in columns.items()}
-        )
-        path = self.path / "latents" / "final.parquet"
-        write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+        write_latents(self.path / "latents" / "final.parquet", latents)
 
     def latents(self) -> Latents:
         """Read the latents of a finished run.
@@ -334,15 +300,4 @@ class Run:
                 "a finished run",
                 f"Continue it: cryolatent train --resume -o {self.path}",
             )
-        table = pq.read_table(path)
-        columns = {
-            name: torch.from_numpy(table[name].to_numpy().copy())
-            for name in table.column_names
-            if name != "id"
-        }
-        return Latents(
-            ids=np.array(table["id"].to_pylist(), dtype=np.str_),
-            distribution=from_columns(columns),
-            reconstruction=columns["reconstruction"],
-            kl=columns["kl"],
-        )
+        return read_latents(path)

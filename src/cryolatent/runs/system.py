@@ -16,6 +16,7 @@ from cryolatent.models import (
     MlpDecoder,
     NegativeElbo,
     Objective,
+    PointTable,
     Posterior,
     ReportObjective,
     SubspaceDecoder,
@@ -167,6 +168,16 @@ def _table(
     return table
 
 
+def _points(
+    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
+) -> Posterior:
+    sparse = config.optimisation.table_optimiser != "adam"
+    table = PointTable(particles, config.model.z_dim, sparse=sparse)
+    if config.model.table_start == "random":
+        table.randomise(torch.Generator().manual_seed(config.optimisation.seed + 1))
+    return table
+
+
 def _exact(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
 ) -> Posterior:
@@ -191,6 +202,7 @@ DECODERS = {"mlp": _mlp, "subspace": _subspace}
 POSTERIORS = {
     "encoder": _encoder,
     "table": _table,
+    "point-table": _points,
     "exact": _exact,
     "categorical": _categorical,
 }

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
-from cryolatent.models import DiagonalNormal, Distribution, FullNormal, LookupTable, SubspaceDecoder
+from cryolatent.models import (
+    Delta,
+    DiagonalNormal,
+    Distribution,
+    FullNormal,
+    LookupTable,
+    PointTable,
+    SubspaceDecoder,
+)
 from cryolatent.models.decoders.coefficients import Linear
 from cryolatent.runs.run import Run
 from cryolatent.runs.system import System, restore
@@ -22,7 +30,8 @@ def start_from(system: System, path: Path, stack: ParticleStack) -> None:
     Args:
         system: Parts at their start; the table is changed in place, and the decoder if both are
             linear subspaces.
-        path: A finished run with normal posteriors, such as an exact one.
+        path: A finished run with normal posteriors, such as an exact one; for a table of points
+            also one of points.
         stack: The particles of the new run.
 
     Raises:
@@ -31,9 +40,11 @@ def start_from(system: System, path: Path, stack: ParticleStack) -> None:
     run = Run.open(path)
     latents, table = run.latents(), system.posterior
     q = latents.distribution
-    if not isinstance(table, LookupTable):
+    if not isinstance(table, LookupTable | PointTable):
         raise InputError("--pretrained", "no table", "--posterior table", "Leave it out.")
-    if not isinstance(q, DiagonalNormal | FullNormal) or q.mean.shape[1] != table.z_dim:
+    points = isinstance(q, Delta) and isinstance(table, PointTable)
+    fits = points or isinstance(q, DiagonalNormal | FullNormal)
+    if not fits or q.mean.shape[1] != table.z_dim:
         raise InputError(
             path,
             f"{run.config.model.posterior} latents of {q.mean.shape[1]} dimensions",
@@ -48,7 +59,8 @@ def start_from(system: System, path: Path, stack: ParticleStack) -> None:
         )
     rows = torch.tensor([position[name] for name in stack.ids.tolist()])
     table.loc.copy_(q.mean[rows])
-    table.log_var.copy_(_variance(q)[rows].log())
+    if isinstance(table, LookupTable):
+        table.log_var.copy_(_variance(q)[rows].log())
     mine, theirs = system.model.decoder, restore(run).model.decoder
     if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
         mine.set_volumes(theirs.volumes * theirs.scale)
