@@ -21,6 +21,7 @@ from cryolatent.models import (
     NegativeElbo,
     PointTable,
     Posterior,
+    SemiAmortized,
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import (
@@ -52,6 +53,9 @@ def points(sparse: bool) -> Posterior:
 
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "semi-amortised": lambda: SemiAmortized(
+        Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2), steps=2
+    ),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
     "point table": lambda: points(sparse=True),

@@ -18,6 +18,7 @@ from cryolatent.models.posteriors import (
     LookupTable,
     PointTable,
     Posterior,
+    SemiAmortized,
 )
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "PointTable",
     "Posterior",
     "ReportObjective",
+    "SemiAmortized",
     "SubspaceDecoder",
 ]

@@ -59,10 +59,13 @@ class DataConfig(ReadingConfig):
 class ModelConfig(Section):
     """What is trained."""
 
-    posterior: Literal["encoder", "table", "point-table", "exact", "categorical"] = "encoder"
-    """Posterior: amortised encoder; variational lookup table; table of points, which maximises the
-    joint density and gives no bound of the evidence; exact normal or categorical, which are trained
-    by expectation maximisation and need no learning rate."""
+    posterior: Literal[
+        "encoder", "semi-amortized", "table", "point-table", "exact", "categorical"
+    ] = "encoder"
+    """Posterior: amortised encoder; encoder refined by the model's own gradients; variational
+    lookup table; table of points, which maximises the joint density and gives no bound of the
+    evidence; exact normal or categorical, which are trained by expectation maximisation and need
+    no learning rate."""
 
     decoder: Literal["mlp", "subspace"] | None = None
     """Decoder: coordinate network, or a few volumes weighted by functions of z. If left out,
@@ -78,10 +81,13 @@ class ModelConfig(Section):
     """Standard deviation of the particles' contrast about 1 (exact posteriors)."""
 
     encoder_width: Positive = 256
-    """Units per layer of the encoder (posterior encoder)."""
+    """Units per layer of the encoder (posteriors encoder, semi-amortized)."""
 
     encoder_layers: Positive = 3
-    """Hidden layers of the encoder (posterior encoder)."""
+    """Hidden layers of the encoder (posteriors encoder, semi-amortized)."""
+
+    refinement_steps: Positive = 3
+    """Gradient steps that refine the encoder's proposal (posterior semi-amortized)."""
 
     decoder_width: Positive = 256
     """Units per layer of the decoder."""

@@ -19,6 +19,7 @@ from cryolatent.models import (
     PointTable,
     Posterior,
     ReportObjective,
+    SemiAmortized,
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import Fourier, Linear, Network, Polynomial, Shares
@@ -147,7 +148,7 @@ def _subspace(config: TrainConfig, disc: FourierDisc, statistics: StackStatistic
 
 def _encoder(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
+) -> Encoder:
     options = config.model
     return Encoder(
         disc,
@@ -156,6 +157,13 @@ def _encoder(
         width=options.encoder_width,
         layers=options.encoder_layers,
     )
+
+
+def _semi_amortized(
+    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
+) -> Posterior:
+    encoder = _encoder(config, disc, particles, statistics)
+    return SemiAmortized(encoder, config.model.refinement_steps)
 
 
 def _table(
@@ -201,6 +209,7 @@ COEFFICIENTS = {
 DECODERS = {"mlp": _mlp, "subspace": _subspace}
 POSTERIORS = {
     "encoder": _encoder,
+    "semi-amortized": _semi_amortized,
     "table": _table,
     "point-table": _points,
     "exact": _exact,

@@ -4,6 +4,15 @@ from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
 from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
 from cryolatent.models.posteriors.points import PointTable
+from cryolatent.models.posteriors.semi_amortized import SemiAmortized
 from cryolatent.models.posteriors.table import LookupTable
 
-__all__ = ["Categorical", "Encoder", "ExactGaussian", "LookupTable", "PointTable", "Posterior"]
+__all__ = [
+    "Categorical",
+    "Encoder",
+    "ExactGaussian",
+    "LookupTable",
+    "PointTable",
+    "Posterior",
+    "SemiAmortized",
+]
