@@ -170,7 +170,10 @@ def test_the_gradient_of_the_steps_reaches_the_proposal() -> None:
     model, refined = linear_model(), posterior(1)
     batch = observed(model)
     through, direct = (
-        torch.autograd.grad(of(batch, model).loc.sum(), refined.encoder.output.bias)[0]
+        torch.autograd.grad(of(batch, model).loc.sum(), refined.encoder.output.bias)[0][:Z_DIM]
         for of in (refined, refined.encoder)
     )
+    assert (direct == PARTICLES).all()
     assert not torch.allclose(through, direct, atol=1e-2)
+    of_volumes = torch.autograd.grad(refined(batch, model).loc.sum(), model.decoder.volumes)[0]
+    assert of_volumes.abs().max() > 0

@@ -2,6 +2,7 @@
 
 from cryolatent.analysis.agreement import Agreement, compare, knn_overlap, linear_cka
 from cryolatent.analysis.analyze import analyze
+from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
 from cryolatent.analysis.motion import explained_variance, predicted_coordinate, rank_correlation
 from cryolatent.analysis.oracle import Oracle, oracle
@@ -29,6 +30,7 @@ __all__ = [
     "knn_overlap",
     "linear_cka",
     "local_volumes",
+    "mean_estimate",
     "oracle",
     "per_image_fsc",
     "predicted_coordinate",

@@ -300,3 +300,22 @@ class TrainConfig(Section):
                 first["msg"],
                 "See cryolatent train --help.",
             ) from None
+
+
+@Parameter(name="*")
+class InferConfig(Section):
+    """How the latents of particles are found that a run was not trained on."""
+
+    starts: Positive = 4
+    """Starts of each particle's fit, the prior and draws of it; the best fit is kept (tables and
+    --refine)."""
+
+    steps: Positive = 200
+    """Steps of each fit (tables and --refine)."""
+
+    refine: Annotated[bool, Parameter(negative="")] = False
+    """Fit the distributions of an encoder too, its own as a further start, and print what that
+    gains: the amortisation gap."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Fixes starts and samples."""

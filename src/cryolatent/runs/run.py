@@ -292,12 +292,19 @@ class Run:
         Raises:
             InputError: If the run is not finished.
         """
-        path = self.path / "latents" / "final.parquet"
-        if not path.exists():
+        self.check_finished()
+        return read_latents(self.path / "latents" / "final.parquet")
+
+    def check_finished(self) -> None:
+        """Make sure that the training has come to its end.
+
+        Raises:
+            InputError: If it has not.
+        """
+        if not (self.path / "latents" / "final.parquet").exists():
             raise InputError(
                 self.path,
                 f"a run that is {self.manifest.status}",
                 "a finished run",
                 f"Continue it: cryolatent train --resume -o {self.path}",
             )
-        return read_latents(path)
