@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from cryolatent.models import (
     Encoder,
     ExactGaussian,
     Fitted,
+    FourierFeatures,
     FourierGaussian,
     GenerativeModel,
+    HartleyDecoder,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
@@ -34,7 +37,9 @@ from cryolatent.models.decoders.coefficients import (
     Polynomial,
     Shares,
 )
+from cryolatent.models.decoders.encodings import Coordinates, GaussianEncoding
 from cryolatent.models.distributions import from_columns
+from cryolatent.models.layers import PlainMlp
 from cryolatent.physics import Interpolation
 
 Z_DIM, PARTICLES = 3, 4
@@ -49,15 +54,23 @@ def subspace(
 def points(sparse: bool) -> Posterior:
     """Away from zero, where a latent's weights have no gradient."""
     table = PointTable(PARTICLES, Z_DIM, sparse=sparse)
-    table.randomise(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        table.loc.normal_()
     return table
 
 
+def encoder(frame: Literal["raw", "aligned"]) -> Encoder:
+    return Encoder(FourierFeatures(DISC, FLAT.power, frame), Z_DIM, width=8, layers=2)
+
+
+def mlp(**options: Any) -> Decoder:
+    return MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2, **options)
+
+
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
-    "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
-    "semi-amortised": lambda: SemiAmortized(
-        Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2), steps=2
-    ),
+    "encoder": lambda: encoder("raw"),
+    "encoder, aligned": lambda: encoder("aligned"),
+    "semi-amortised": lambda: SemiAmortized(encoder("raw"), steps=2),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
     "point table": lambda: points(sparse=True),
@@ -71,6 +84,10 @@ POSTERIORS: dict[str, Callable[[], Posterior]] = {
 }
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "mlp": lambda: MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "mlp, gaussian": lambda: mlp(encoding=GaussianEncoding(DISC.box, 0)),
+    "mlp, coordinates": lambda: mlp(encoding=Coordinates(DISC.box)),
+    "mlp, plain": lambda: mlp(hidden=PlainMlp),
+    "hartley": lambda: HartleyDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
     "linear": lambda: subspace(Linear(Z_DIM)),
     "linear, nearest": lambda: subspace(Linear(Z_DIM), Interpolation.NEAREST),
     "polynomial": lambda: subspace(Polynomial(Z_DIM)),

@@ -13,6 +13,7 @@ from cryolatent.models import (
     Encoder,
     ExactGaussian,
     Fitted,
+    FourierFeatures,
     GenerativeModel,
     MlpDecoder,
 )
@@ -126,7 +127,7 @@ def test_proposal_is_a_further_start_and_is_never_made_worse() -> None:
             precision = torch.linalg.inv(exact.covariance).diagonal(dim1=-2, dim2=-1)
             return DiagonalNormal(exact.mean.detach(), -precision.detach().log())
 
-    proposal = Good(DISC, Z_DIM, FLAT.power, width=4, layers=1)
+    proposal = Good(FourierFeatures(DISC, FLAT.power), Z_DIM, width=4, layers=1)
     alone = Fitted(DiagonalNormal, Z_DIM, starts=1, steps=2)(batch, model)
     helped = Fitted(DiagonalNormal, Z_DIM, starts=1, steps=2, proposal=proposal)(batch, model)
     best = loss(model, batch, proposal(batch, model))

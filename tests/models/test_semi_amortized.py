@@ -12,6 +12,7 @@ from cryolatent.models import (
     DiagonalNormal,
     Encoder,
     ExactGaussian,
+    FourierFeatures,
     GenerativeModel,
     MlpDecoder,
     NegativeElbo,
@@ -42,7 +43,9 @@ BOTH = pytest.mark.parametrize("model_of", [linear_model, mlp_model])
 
 
 def posterior(steps: int, size: float = 0.5) -> SemiAmortized:
-    made = SemiAmortized(Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=1), steps)
+    made = SemiAmortized(
+        Encoder(FourierFeatures(DISC, FLAT.power), Z_DIM, width=8, layers=1), steps
+    )
     with torch.no_grad():
         made.log_sizes.fill_(size).log_()
     return made

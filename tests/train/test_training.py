@@ -62,6 +62,7 @@ class KilledError(Exception):
         ("encoder", {"coefficient_fraction": 0.4, "marching": 1}),
         ("encoder", {"precision": "bfloat16"}),
         ("semi-amortized", {"coefficient_fraction": 0.4}),
+        ("encoder", {"augment": True}),
         ("table", {"table_optimiser": "row-adam"}),
         ("table", {"table_optimiser": "sparse-adam"}),
         ("table", {"table_optimiser": "sgd"}),

@@ -1,6 +1,6 @@
 """Decoders, posteriors, likelihoods and the objective that joins them."""
 
-from cryolatent.models.decoders import Decoder, MlpDecoder, SubspaceDecoder
+from cryolatent.models.decoders import Decoder, HartleyDecoder, MlpDecoder, SubspaceDecoder
 from cryolatent.models.distributions import (
     Delta,
     DiagonalNormal,
@@ -15,7 +15,9 @@ from cryolatent.models.posteriors import (
     Categorical,
     Encoder,
     ExactGaussian,
+    Features,
     Fitted,
+    FourierFeatures,
     LookupTable,
     PointTable,
     Posterior,
@@ -30,10 +32,13 @@ __all__ = [
     "Distribution",
     "Encoder",
     "ExactGaussian",
+    "Features",
     "Fitted",
+    "FourierFeatures",
     "FourierGaussian",
     "FullNormal",
     "GenerativeModel",
+    "HartleyDecoder",
     "Likelihood",
     "LookupTable",
     "LossTerms",

@@ -16,6 +16,19 @@ from cryolatent.runs.files import void, write_atomically
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a table believed of each particle before its training.
+
+    Args:
+        ids: Particle names.
+        distribution: Distribution of each particle's latent.
+    """
+
+    ids: np.ndarray
+    distribution: Distribution
+
+
+@dataclass(frozen=True)
 class Latents:
     """What a finished run believes of each particle.
 
@@ -64,10 +77,7 @@ def write_latents(path: Path, latents: Latents) -> None:
     columns = latents.distribution.to_columns()
     columns["reconstruction"] = latents.reconstruction
     columns[penalty_name(latents.distribution.is_bound)] = latents.kl
-    table = pa.table(
-        {"id": latents.ids.tolist()} | {name: c.numpy() for name, c in columns.items()}
-    )
-    write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+    _write_columns(path, latents.ids, columns)
 
 
 def read_latents(path: Path) -> Latents:
@@ -79,16 +89,46 @@ def read_latents(path: Path) -> Latents:
     Returns:
         One row per particle.
     """
+    ids, columns = _read_columns(path)
+    distribution = from_columns(columns)
+    penalty = columns[penalty_name(distribution.is_bound)]
+    return Latents(ids, distribution, columns["reconstruction"], penalty)
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write rows as parquet, atomically.
+
+    Args:
+        path: Where the file belongs.
+        rows: One per particle.
+    """
+    _write_columns(path, rows.ids, rows.distribution.to_columns())
+
+
+def read_rows(path: Path) -> Rows:
+    """Read what `write_rows` wrote.
+
+    Args:
+        path: A parquet file.
+
+    Returns:
+        One row per particle.
+    """
+    ids, columns = _read_columns(path)
+    return Rows(ids, from_columns(columns))
+
+
+def _write_columns(path: Path, ids: np.ndarray, columns: dict[str, Tensor]) -> None:
+    table = pa.table({"id": ids.tolist()} | {name: c.numpy() for name, c in columns.items()})
+    write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+
+
+def _read_columns(path: Path) -> tuple[np.ndarray, dict[str, Tensor]]:
+    """Names, and the other columns."""
     table = pq.read_table(path)
     columns = {
         name: torch.from_numpy(table[name].to_numpy().copy())
         for name in table.column_names
         if name != "id"
     }
-    distribution = from_columns(columns)
-    return Latents(
-        ids=np.array(table["id"].to_pylist(), dtype=np.str_),
-        distribution=distribution,
-        reconstruction=columns["reconstruction"],
-        kl=columns[penalty_name(distribution.is_bound)],
-    )
+    return np.array(table["id"].to_pylist(), dtype=np.str_), columns

@@ -17,7 +17,14 @@ from cryolatent.errors import InputError
 from cryolatent.runs.choice import Choice
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.files import new_folder, write_atomically, write_text_atomically
-from cryolatent.runs.latents import Latents, read_latents, write_latents
+from cryolatent.runs.latents import (
+    Latents,
+    Rows,
+    read_latents,
+    read_rows,
+    write_latents,
+    write_rows,
+)
 from cryolatent.runs.manifest import Manifest
 
 KEEP = 2
@@ -71,7 +78,13 @@ class Run:
         raise InputError(path, found, "a new or empty folder", way_out)
 
     @staticmethod
-    def create(path: Path, config: TrainConfig, manifest: Manifest, start: Checkpoint) -> "Run":
+    def create(
+        path: Path,
+        config: TrainConfig,
+        manifest: Manifest,
+        start: Checkpoint,
+        table: Rows | None = None,
+    ) -> "Run":
         """Begin a run in a new or empty folder.
 
         Args:
@@ -79,6 +92,7 @@ class Run:
             config: All options.
             manifest: What the run is.
             start: The state before the first step.
+            table: The table's rows before the first step, if there is a table.
 
         Returns:
             The handle.
@@ -91,6 +105,8 @@ class Run:
             write_text_atomically(partial / "config.toml", config.to_toml())
             run = Run(partial, config, manifest)
             run.save_checkpoint(0, start)
+            if table is not None:
+                write_rows(partial / "latents" / "start.parquet", table)
             run.set_status(manifest.status)
         return Run(path, config, manifest)
 
@@ -282,6 +298,15 @@ class Run:
             latents: One row per particle.
         """
         write_latents(self.path / "latents" / "final.parquet", latents)
+
+    def table_start(self) -> Rows | None:
+        """Read the rows that a table started from.
+
+        Returns:
+            One row per particle; None if the run has no table.
+        """
+        path = self.path / "latents" / "start.parquet"
+        return read_rows(path) if path.exists() else None
 
     def latents(self) -> Latents:
         """Read the latents of a finished run.

@@ -27,7 +27,7 @@ def infer(
 
     Args:
         system: Trained parts.
-        stack: The particles.
+        stack: The particles, as in training (`cryolatent.runs.system.as_shown`).
         seed: Fixes the posterior samples.
         watch: Told of the progress.
         samples: Number of posterior samples that the reconstruction term is a mean of.

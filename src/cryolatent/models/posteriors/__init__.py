@@ -3,6 +3,7 @@
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
 from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
+from cryolatent.models.posteriors.features import Features, FourierFeatures
 from cryolatent.models.posteriors.fitted import Fitted
 from cryolatent.models.posteriors.points import PointTable
 from cryolatent.models.posteriors.semi_amortized import SemiAmortized
@@ -12,7 +13,9 @@ __all__ = [
     "Categorical",
     "Encoder",
     "ExactGaussian",
+    "Features",
     "Fitted",
+    "FourierFeatures",
     "LookupTable",
     "PointTable",
     "Posterior",

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.functional import embedding
 
 from cryolatent.data import Batch
-from cryolatent.models.distributions import Delta
+from cryolatent.models.distributions import Delta, Distribution
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.posteriors.base import Posterior
 
@@ -32,13 +32,13 @@ class PointTable(Posterior):
         self.loc = nn.Parameter(torch.zeros(particles, z_dim))
 
     @torch.no_grad()
-    def randomise(self, generator: torch.Generator) -> None:
-        """Start from draws of the prior.
+    def set_rows(self, rows: Distribution) -> None:
+        """Start from other rows.
 
         Args:
-            generator: Source of randomness.
+            rows: One per particle, of which the means are taken.
         """
-        self.loc.normal_(generator=generator)
+        self.loc.copy_(rows.mean)
 
     def forward(self, batch: Batch, model: GenerativeModel) -> Delta:
         """The rows of the batch's particles; the evidence is not looked at."""
