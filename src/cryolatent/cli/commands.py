@@ -36,12 +36,11 @@ def demo(*, output: Output = Path("demo")) -> None:
     output
         Folder for data, runs and report.html.
     """
+    from cryolatent.cli.progress import tell
     from cryolatent.cli.tables import print_comparison
     from cryolatent.studies.demo import demo as run_demo
 
-    result = run_demo(
-        output, tell=tell
-    )
+    result = run_demo(output, tell=tell)
     print_comparison(result.runs, result.summaries)
     print(f"report: {result.report}")
 
@@ -284,6 +283,7 @@ def reproduce(
     workers
         Trainings side by side, one thread each.
     """
+    from cryolatent.cli.progress import tell
     from cryolatent.cli.tables import print_experiments
     from cryolatent.studies.reproduce.experiments import EXPERIMENTS
     from cryolatent.studies.reproduce.reproduce import DECODERS, Request
@@ -304,9 +304,7 @@ def reproduce(
         reading=reading,
         workers=workers,
     )
-    page = run_reproduction(
-        request, tell=tell
-    )
+    page = run_reproduction(request, tell=tell)
     print(f"report: {page}")
 
 
