@@ -83,19 +83,20 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     options: Annotated[TrainConfig, Parameter(name="*")] = TRAIN_DEFAULTS,
 ) -> None:
-    """Train a posterior and a decoder on a RELION particle stack.
+    """Train a posterior and a decoder on a particle stack.
 
-    Poses, CTF and pixel size are read from the STAR file.
+    Poses, CTF and pixel size are read from the particle file, or from cryoDRGN's.
 
     ```
     cryolatent train particles.star -o run/ --posterior table --z-dim 8
+    cryolatent train images.mrcs -o run/ --poses poses.pkl --ctf ctf.pkl --ind ind.pkl
     cryolatent train -o run/ --resume --epochs 60
     ```
 
     Parameters
     ----------
     particles
-        RELION 3.0 or 3.1 STAR file with its .mrcs beside it.
+        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf.
     output
         New run directory.
     config
@@ -105,7 +106,7 @@ def train(
     """
     from cryolatent.cli.progress import training_watch
     from cryolatent.cli.training import resume_run
-    from cryolatent.data import open_star
+    from cryolatent.data import open_particles
     from cryolatent.train import prepare
     from cryolatent.train import train as run_training
 
@@ -113,13 +114,16 @@ def train(
         options = TrainConfig.from_toml(config).overridden(options)
     if (particles is None) != resume:
         raise InputError(
-            "cryolatent train", "both or neither of them", "a STAR file or --resume", "See --help."
+            "cryolatent train",
+            "both or neither of them",
+            "particles or --resume",
+            "See --help.",
         )
     with training_watch() as watch:
         if particles is None:
             run, stack = resume_run(output, options)
         else:
-            stack = open_star(particles, **options.data.reading())
+            stack = open_particles(particles, **options.data.reading())
             run = prepare(output, options, stack, watch)
         run_training(run, stack, watch)
     print(f"{run.path}: {len(stack)} particles, finished. Next: cryolatent analyze {run.path}")
@@ -198,9 +202,9 @@ def backproject(
     seed: int = 0,
     options: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
 ) -> None:
-    """Reconstruct a map and half-maps from a RELION particle stack at its recorded poses.
+    """Reconstruct a map and half-maps from a particle stack at its recorded poses.
 
-    The halves are the file's rlnRandomSubset, or random. The map is weighted by their correlation
+    The halves are the file's own, or random. The map is weighted by their correlation
     (Wiener); the half-maps are not.
 
     ```
@@ -210,7 +214,7 @@ def backproject(
     Parameters
     ----------
     particles
-        RELION 3.0 or 3.1 STAR file with its .mrcs beside it.
+        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf.
     output
         New folder for map.mrc, half1.mrc, half2.mrc and summary.json.
     mask
@@ -221,11 +225,11 @@ def backproject(
     """
     from cryolatent.analysis import write_reconstruction
     from cryolatent.cli.progress import bar
-    from cryolatent.data import open_star
+    from cryolatent.data import open_particles
 
     if seed < 0:
         raise InputError("--seed", str(seed), "at least 0", "See --help.")
-    stack = open_star(particles, **options.reading())
+    stack = open_particles(particles, **options.reading())
     with bar() as stage:
         summary = write_reconstruction(stack, output, mask=mask, seed=seed, stage=stage)
     behind = "" if mask is None else ", corrected for the mask"

@@ -56,6 +56,7 @@ class ParticleStack:
         half_set: For each particle the half-set (1 or 2) that the source assigned, or 0.
         shells: Last Fourier shell used; by default all below Nyquist.
         datadir: Folder that image names had to be looked up in, if not the source's own.
+        tables: Files whose content makes the stack, images excepted; by default `source`.
 
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
@@ -71,6 +72,7 @@ class ParticleStack:
     half_set: np.ndarray
     shells: int | None = None
     datadir: Path | None = None
+    tables: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         observations = int(self.offsets[-1])

@@ -12,6 +12,7 @@ from cryolatent.errors import InputError
 
 Positive = Annotated[int, Field(ge=1)]
 Flat = Parameter(name="*")
+TABLES = ("poses", "ctf", "ind", "passthrough")
 
 
 class Section(BaseModel):
@@ -22,11 +23,11 @@ class Section(BaseModel):
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
 class ReadingConfig(Section):
-    """How particles are read: the options of `cryolatent.data.open_star`."""
+    """How particles are read: the options of `cryolatent.data.open_particles`."""
 
     datadir: Path | None = None
-    """Folder that image names are relative to, if not the STAR file's own; the working directory
-    if left out."""
+    """Folder that image names are relative to, if not the particle file's own; the working
+    directory if left out."""
 
     invert_contrast: bool = False
     """Negate the images, for stacks in which particles are dark."""
@@ -38,13 +39,29 @@ class ReadingConfig(Section):
     """Point group, as in RELION (C3, D2, T, O, I ...): every particle is expanded into its
     symmetric copies, so that parts that break the symmetry can be told apart."""
 
+    poses: Path | None = None
+    """cryoDRGN's poses.pkl, in place of the particle file's own poses."""
+
+    ctf: Path | None = None
+    """cryoDRGN's ctf.pkl, in place of all that the particle file says of the optics."""
+
+    ind: Path | None = None
+    """cryoDRGN's ind.pkl, or an .npy: the particles to use, counted from zero; all if left out."""
+
+    passthrough: Path | None = None
+    """cryoSPARC's passthrough file, if it is not beside the .cs file."""
+
     def reading(self) -> dict[str, Any]:
-        """The options of `cryolatent.data.open_star`.
+        """The options of `cryolatent.data.open_particles`.
 
         Returns:
             Keyword arguments.
         """
-        return self.model_dump(include=set(ReadingConfig.model_fields))
+        from cryolatent.data import Tables
+
+        options = self.model_dump(include=set(ReadingConfig.model_fields))
+        tables = Tables(**{name: options.pop(name) for name in TABLES})
+        return options | {"tables": tables}
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
@@ -53,6 +70,19 @@ class DataConfig(ReadingConfig):
 
     particle_radius: Annotated[float, Field(gt=0)] | None = None
     """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
+
+    def located(self, datadir: Path | None) -> "DataConfig":
+        """The same options for use from any folder.
+
+        Args:
+            datadir: Folder in which the images were found, if not the particle file's own.
+
+        Returns:
+            Options with absolute paths.
+        """
+        given = {name: getattr(self, name) for name in TABLES}
+        paths = {name: path.resolve() for name, path in given.items() if path is not None}
+        return self.model_copy(update={"datadir": datadir, **paths})
 
 
 @Parameter(name="*", group=Group("Model", sort_key=2))

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cryolatent.data import ParticleStack, open_star
+from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError
 from cryolatent.models import Distribution
 from cryolatent.models.distributions import from_columns
@@ -182,7 +182,7 @@ class Run:
         Raises:
             InputError: If the input is not there or cannot be read.
         """
-        return open_star(self.manifest.input, **self.config.data.reading())
+        return open_particles(self.manifest.input, **self.config.data.reading())
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append an entry to ``log.jsonl``.
