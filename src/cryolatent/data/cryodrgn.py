@@ -16,6 +16,7 @@ from cryolatent.io import read_pickles, stack_shape
 from cryolatent.physics import CTF, Poses
 
 CTF_COLUMNS = 9
+LARGEST = 2**62
 SAME = "Give the files that were made from the same particles."
 
 
@@ -161,7 +162,8 @@ def read_indices(path: str | Path, count: int) -> Int[Tensor, " n"]:
     what = f"a list of particles from 0 to {count - 1}"
     found = _load_npy(path, what) if Path(path).suffix == ".npy" else _one(path, what)
     if isinstance(found, list):
-        found = np.array(found) if all(type(i) is int for i in found) else None
+        whole = all(type(i) is int and abs(i) < LARGEST for i in found)
+        found = np.array(found, dtype=np.int64) if whole else None
     if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype.kind not in "iu":
         is_mask = isinstance(found, np.ndarray) and found.dtype.kind == "b"
         raise InputError(

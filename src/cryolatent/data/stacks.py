@@ -53,12 +53,13 @@ def unique_ids(names: list[str]) -> np.ndarray:
     Returns:
         The names; second and later copies end in ``#2``, ``#3`` ...
     """
-    series = pd.Series(names, dtype=object)
-    copies = series.groupby(series).cumcount().to_numpy()
-    again = np.flatnonzero(copies)
-    ids = list(names)
-    for row in again.tolist():
-        ids[row] = f"{names[row]}#{copies[row] + 1}"
+    seen: dict[str, int] = {}
+    if len(set(names)) == len(names):
+        return np.array(names, dtype=np.str_)
+    ids = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return np.array(ids, dtype=np.str_)
 
 

@@ -15,6 +15,7 @@ from mrcfile.mrcmemmap import MrcMemmap
 
 from cryolatent.errors import InputError
 
+HEADER_BYTES = 1024
 PIXEL_SIZE_TOLERANCE = 0.01
 RANGE_TOLERANCE = 1e-3
 LABEL = "Written by cryolatent"  # mrcfile's own label holds the time; equal inputs, equal bytes
@@ -56,6 +57,10 @@ def _mapped_version(path: str, modified_ns: int, size: int) -> _Mapped:
         raise _unreadable(path, "; ".join(str(warning.message) for warning in caught))
     if mrc.data.ndim not in (2, 3) or np.iscomplexobj(mrc.data):
         raise _unreadable(path, f"{mrc.data.ndim} dimensions of {mrc.data.dtype}")
+    expected = HEADER_BYTES + int(mrc.header.nsymbt) + mrc.data.nbytes  # pyright: ignore
+    if size != expected or mrc.data.size == 0:
+        shape = " x ".join(map(str, mrc.data.shape))
+        raise _unreadable(path, f"{size} bytes; {expected} for the header's {shape} numbers")
     return _Mapped(mrc, mrc.data)
 
 

@@ -78,7 +78,7 @@ class _Scalar(_Array):
 class _Bytes(_Array):
     """Bytes as protocols below 3 write them: text in Latin-1."""
 
-    def __new__(cls, text: str, encoding: str) -> Any:
+    def __new__(cls, text: str = "", encoding: str = "latin1") -> Any:
         if encoding not in ("latin1", "latin-1"):
             raise pickle.UnpicklingError(f"text in {encoding!r:.20}")
         return text.encode("latin-1")
@@ -88,6 +88,7 @@ _ALLOWED = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Bytes,
+    ("__builtin__", "bytes"): _Bytes,
 }
 for _module in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_module}.multiarray", "_reconstruct"] = _Array
