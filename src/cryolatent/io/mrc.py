@@ -1,6 +1,7 @@
 """MRC files: image stacks read row by row from a memory map, volumes written with a pixel size."""
 
 import mmap
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -201,6 +202,13 @@ def write_volume(path: str | Path, volume: np.ndarray, pixel_size_angstrom: floa
         mrc.voxel_size = pixel_size_angstrom
 
 
+def _reserve(path: Path) -> None:
+    """Take a file's room on the disk now: a map of a full disk kills the process that writes."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
 @contextmanager
 def new_stack(
     path: str | Path, shape: tuple[int, int, int], pixel_size_angstrom: float
@@ -216,6 +224,7 @@ def new_stack(
         A writable float32 array of that shape.
     """
     with mrcfile.new_mmap(path, shape=shape, mrc_mode=2, overwrite=True) as mrc:
+        _reserve(Path(path))
         mrc.header["label"][0] = LABEL  # pyright: ignore
         yield cast(np.ndarray, mrc.data)
         mrc.set_image_stack()

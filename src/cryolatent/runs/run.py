@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from pydantic import ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cryolatent.data import ParticleStack, open_particles
@@ -23,7 +23,13 @@ from cryolatent.models import Distribution
 from cryolatent.models.distributions import from_columns
 from cryolatent.runs.choice import Choice
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.files import new_folder, void, write_atomically, write_text_atomically
+from cryolatent.runs.files import (
+    new_folder,
+    save_tensors,
+    void,
+    write_atomically,
+    write_text_atomically,
+)
 from cryolatent.runs.manifest import Manifest
 
 KEEP = 2
@@ -247,7 +253,7 @@ class Run:
         folder = self.path / "checkpoints"
         tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
         name = f"step-{step:09d}.safetensors"
-        write_atomically(folder / name, lambda partial: save_file(tensors, partial))
+        write_atomically(folder / name, lambda partial: save_tensors(tensors, partial))
         index = self._index()
         entries = [entry for entry in index if entry["step"] != step]
         entries.append({"step": step, "file": name, "position": checkpoint.position})
