@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from cryolatent.data import ParticleStack, open_star, scan
-from cryolatent.models.decoders.mlp import POINTS_AT_ONCE, GeometricEncoding
+from cryolatent.models.decoders.encodings import GeometricEncoding
+from cryolatent.models.decoders.mlp import POINTS_AT_ONCE
 from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
 from cryolatent.runs.system import assemble, objective
 from cryolatent.train.coefficients import subset_of_step

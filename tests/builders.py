@@ -1,11 +1,21 @@
 """Small stacks and models that tests build on."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
-from cryolatent.data import Batch, Evidence, ParticleStack, StackStatistics, open_star, scan
+from cryolatent.data import (
+    Batch,
+    Evidence,
+    ImageSource,
+    ParticleStack,
+    StackStatistics,
+    open_star,
+    scan,
+)
 from cryolatent.models import FourierGaussian, GenerativeModel, SubspaceDecoder
 from cryolatent.models.decoders.coefficients import CoefficientMap
 from cryolatent.physics import CTF, FourierDisc, FourierLattice, Interpolation, Poses, soft_sphere
@@ -116,3 +126,43 @@ def exact_config(posterior: str, **options: object) -> TrainConfig:
 
 def spectra(stack: ParticleStack) -> StackStatistics:
     return scan(stack, 0.45 * stack.disc.box)
+
+
+@dataclass(frozen=True)
+class ArrayImages(ImageSource):
+    pixels: np.ndarray
+    box: int = 8
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        return self.pixels[positions]
+
+    def name(self, position: int) -> str:
+        return f"memory, image {position + 1}"
+
+    def fingerprint(self):
+        return b""
+
+    def select(self, positions: np.ndarray) -> "ArrayImages":
+        return ArrayImages(self.pixels[positions])
+
+
+def tilt_series(counts: list[int]) -> ParticleStack:
+    total = sum(counts)
+    rng = np.random.default_rng(0)
+    rotations = torch.eye(3).repeat(total, 1, 1)
+    if total:
+        rotations = torch.from_numpy(Rotation.random(total, random_state=0).as_matrix()).float()
+    optics = [torch.from_numpy(rng.uniform(0.1, 1, total)).float() for _ in range(8)]
+    return ParticleStack(
+        images=ArrayImages(rng.normal(size=(total, 8, 8)).astype(np.float32)),
+        poses=Poses(rotations, torch.from_numpy(rng.normal(size=(total, 2))).float()),
+        ctf=CTF(*optics),
+        ids=np.array([f"particle {p}" for p in range(len(counts))], dtype=np.str_),
+        offsets=torch.tensor([0, *np.cumsum(counts)], dtype=torch.long),
+        source=Path("tilts.star"),
+        source_rows=10 + np.arange(total),
+        half_set=1 + np.arange(len(counts)) % 2,
+    )

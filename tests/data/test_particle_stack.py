@@ -1,60 +1,15 @@
 """Particles with several observations."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
-from cryolatent.data import ImageSource, ParticleStack
+from builders import tilt_series
+from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
-from cryolatent.physics import CTF, Poses, images_to_disc
-
-BOX = 8
-
-
-@dataclass(frozen=True)
-class ArrayImages(ImageSource):
-    pixels: np.ndarray
-    box: int = BOX
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        return self.pixels[positions]
-
-    def name(self, position: int) -> str:
-        return f"memory, image {position + 1}"
-
-    def fingerprint(self):
-        return b""
-
-    def select(self, positions: np.ndarray) -> "ArrayImages":
-        return ArrayImages(self.pixels[positions])
-
-
-def tilt_series(counts: list[int]) -> ParticleStack:
-    total = sum(counts)
-    rng = np.random.default_rng(0)
-    rotations = torch.eye(3).repeat(total, 1, 1)
-    if total:
-        rotations = torch.from_numpy(Rotation.random(total, random_state=0).as_matrix()).float()
-    optics = [torch.from_numpy(rng.uniform(0.1, 1, total)).float() for _ in range(8)]
-    return ParticleStack(
-        images=ArrayImages(rng.normal(size=(total, BOX, BOX)).astype(np.float32)),
-        poses=Poses(rotations, torch.from_numpy(rng.normal(size=(total, 2))).float()),
-        ctf=CTF(*optics),
-        ids=np.array([f"particle {p}" for p in range(len(counts))], dtype=np.str_),
-        offsets=torch.tensor([0, *np.cumsum(counts)], dtype=torch.long),
-        source=Path("tilts.star"),
-        source_rows=10 + np.arange(total),
-        half_set=1 + np.arange(len(counts)) % 2,
-    )
+from cryolatent.physics import images_to_disc
 
 
 def test_observations_worked_by_hand():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from cryolatent.models import (
     Decoder,
     Encoder,
     ExactGaussian,
+    FourierFeatures,
     FourierGaussian,
     GenerativeModel,
+    HartleyDecoder,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
@@ -29,7 +32,9 @@ from cryolatent.models.decoders.coefficients import (
     Polynomial,
     Shares,
 )
+from cryolatent.models.decoders.encodings import Coordinates, GaussianEncoding
 from cryolatent.models.distributions import from_columns
+from cryolatent.models.layers import PlainMlp
 from cryolatent.physics import Interpolation
 
 Z_DIM, PARTICLES = 3, 4
@@ -41,8 +46,17 @@ def subspace(
     return SubspaceDecoder(DISC, coefficients, FLAT.power, interpolation=interpolation)
 
 
+def encoder(frame: Literal["raw", "aligned"]) -> Posterior:
+    return Encoder(FourierFeatures(DISC, FLAT.power, frame), Z_DIM, width=8, layers=2)
+
+
+def mlp(**options: Any) -> Decoder:
+    return MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2, **options)
+
+
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
-    "encoder": lambda: Encoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "encoder": lambda: encoder("raw"),
+    "encoder, aligned": lambda: encoder("aligned"),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
     "exact": lambda: ExactGaussian(Z_DIM),
@@ -52,6 +66,10 @@ POSTERIORS: dict[str, Callable[[], Posterior]] = {
 }
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "mlp": lambda: MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "mlp, gaussian": lambda: mlp(encoding=GaussianEncoding(DISC.box, 0)),
+    "mlp, coordinates": lambda: mlp(encoding=Coordinates(DISC.box)),
+    "mlp, plain": lambda: mlp(hidden=PlainMlp),
+    "hartley": lambda: HartleyDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
     "linear": lambda: subspace(Linear(Z_DIM)),
     "linear, nearest": lambda: subspace(Linear(Z_DIM), Interpolation.NEAREST),
     "polynomial": lambda: subspace(Polynomial(Z_DIM)),

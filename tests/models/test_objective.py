@@ -12,6 +12,7 @@ from cryolatent.models import (
     Decoder,
     DiagonalNormal,
     Encoder,
+    FourierFeatures,
     FourierGaussian,
     GenerativeModel,
     LookupTable,
@@ -143,7 +144,7 @@ def test_posterior_sees_the_evidence_and_the_likelihood_the_images(kind: str) ->
     batch = random_batch(4)
     posterior: Posterior = LookupTable(4, 2)
     if kind == "encoder":
-        posterior = Encoder(DISC, 2, FLAT.power, width=8, layers=1)
+        posterior = Encoder(FourierFeatures(DISC, FLAT.power), 2, width=8, layers=1)
     model = GenerativeModel(ZeroDecoder(), FourierGaussian(DISC, FLAT.background, FLAT.power))
     twin = with_evidence(batch, torch.randn_like(batch.images))
     before, after = posterior(batch, model).mean, posterior(twin, model).mean

@@ -16,6 +16,8 @@ from cryolatent.physics import (
     beam_tilt_polynomial,
     electron_wavelength_angstrom,
     evaluate_polynomial,
+    turn_ctf,
+    turn_polynomial,
     zernike_polynomial,
 )
 
@@ -98,3 +100,25 @@ def test_indexing_keeps_what_is_there_and_what_is_not():
     assert part.b_factor_angstrom2 is None
     assert torch.equal(part.scale, ctf.scale[[2, 0]])
     assert torch.equal(part.aberration, ctf.aberration[[2, 0]])
+
+
+@pytest.mark.parametrize("powers", [EVEN, ODD], ids=["even", "odd"])
+def test_turned_polynomials_have_the_values_of_before_the_turn(powers):
+    coefficients, degrees = torch.randn(3, len(powers)).double(), torch.tensor([90.0, 37.0, -120.0])
+    turned = turn_polynomial(coefficients, degrees.double(), powers)
+    points = torch.randn(3, 20, 2).double()
+    angle = torch.deg2rad(degrees.double())[:, None]
+    x, y = points.unbind(-1)
+    moved = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], -1)
+    torch.testing.assert_close(
+        evaluate_polynomial(turned, moved, powers),
+        evaluate_polynomial(coefficients, points, powers),
+    )
+
+
+def test_transfer_functions_turn_with_their_aberrations():
+    ctf = replace(random_ctf(2), aberration=torch.randn(2, 9))
+    k = torch.rand(10, 2) / 2
+    quarter = torch.stack([-k[:, 1], k[:, 0]], dim=-1)
+    found = turn_ctf(ctf, torch.tensor([90.0, 90.0])).evaluate(quarter)
+    torch.testing.assert_close(found, ctf.evaluate(k), rtol=0, atol=1e-3)

@@ -60,6 +60,7 @@ class KilledError(Exception):
         ("encoder", {}),
         ("encoder", {"coefficient_fraction": 0.4, "marching": 1}),
         ("encoder", {"precision": "bfloat16"}),
+        ("encoder", {"augment": True}),
         ("table", {"table_optimiser": "row-adam"}),
         ("table", {"table_optimiser": "sparse-adam"}),
         ("table", {"table_optimiser": "sgd"}),

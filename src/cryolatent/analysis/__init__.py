@@ -1,6 +1,14 @@
 """What a finished run shows: maps, clusters, volumes, agreement, truth."""
 
-from cryolatent.analysis.agreement import Agreement, compare, knn_overlap, linear_cka
+from cryolatent.analysis.agreement import (
+    Agreement,
+    adjusted_rand_index,
+    compare,
+    knn_overlap,
+    linear_cka,
+    null_agreement,
+    procrustes,
+)
 from cryolatent.analysis.analyze import analyze
 from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
 from cryolatent.analysis.motion import explained_variance, predicted_coordinate, rank_correlation
@@ -22,6 +30,7 @@ __all__ = [
     "Reconstruction",
     "ReconstructionSummary",
     "Summary",
+    "adjusted_rand_index",
     "analyze",
     "compare",
     "explained_variance",
@@ -29,9 +38,11 @@ __all__ = [
     "knn_overlap",
     "linear_cka",
     "local_volumes",
+    "null_agreement",
     "oracle",
     "per_image_fsc",
     "predicted_coordinate",
+    "procrustes",
     "rand_index",
     "rank_correlation",
     "read_summary",

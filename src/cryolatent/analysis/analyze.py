@@ -19,6 +19,7 @@ from cryolatent.analysis.motion import (
     predicted_coordinate,
     rank_correlation,
 )
+from cryolatent.analysis.movement import table_movement
 from cryolatent.analysis.oracle import Oracle, oracle
 from cryolatent.analysis.summary import (
     Cluster,
@@ -128,6 +129,7 @@ def analyze(
         clusters_asked=len(found) if run.config.model.posterior == "categorical" else clusters,
         seed=seed,
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
+        table_movement=table_movement(run),
     )
     write_summary(run, summary)
     return summary

@@ -2,30 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from cryolatent.errors import InputError
 from cryolatent.runs.files import write_text_atomically
+from cryolatent.runs.finding import Estimate, Record
 from cryolatent.runs.run import Run
-
-
-class Record(BaseModel):
-    """Base of the analysis's frozen records."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Estimate(Record):
-    """A number with its 95 % interval."""
-
-    value: float
-    """The number."""
-
-    low: float
-    """Lower end of the interval."""
-
-    high: float
-    """Upper end of the interval."""
 
 
 class Cluster(Record):
@@ -114,6 +94,43 @@ class TruthComparison(Record):
     """Comparison with the continuous motion, where there is one of at least ten particles."""
 
 
+class TableMovement(Record):
+    """How far a table's means moved from their start."""
+
+    correlation: float | None
+    """Correlation of start and end over all entries; None if either is constant."""
+
+    displacement: float
+    """Mean absolute difference of start and end over all entries, in standard deviations of the
+    prior."""
+
+    displacement_of_spread: float | None
+    """The same in standard deviations of the start; None if that is constant."""
+
+    frozen: bool
+    """Whether the table was not to move: its learning rate is zero."""
+
+    @property
+    def stayed(self) -> bool:
+        """Whether the table is where it started, though it was trained."""
+        same = self.correlation is None or self.correlation > 0.99
+        return same and self.displacement < 0.1 and not self.frozen
+
+    @property
+    def remark(self) -> str | None:
+        """What to tell the user, if anything."""
+        if self.frozen:
+            return "The table was kept at its start (table learning rate 0)."
+        if not self.stayed:
+            return None
+        correlation = "" if self.correlation is None else f"correlation {self.correlation:.4f}, "
+        return (
+            f"WARNING: the table did not move from its start ({correlation}mean displacement "
+            f"{self.displacement:.2g} of the prior's standard deviation). Its latents say what the "
+            "start said, not what the images say: raise --table-learning-rate or --epochs."
+        )
+
+
 class Summary(Record):
     """The findings of one run."""
 
@@ -149,6 +166,9 @@ class Summary(Record):
 
     truth: TruthComparison | None = None
     """Comparison with the truth, where it was given."""
+
+    table_movement: TableMovement | None = None
+    """How far the table moved, if the posterior is one."""
 
 
 def write_summary(run: Run, summary: Summary) -> None:

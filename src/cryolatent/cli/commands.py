@@ -1,7 +1,7 @@
 """The commands. Each imports what it needs when it runs, so that help is quick."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -162,6 +162,8 @@ def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: in
             opened, clusters=clusters, truth=truth, seed=seed, tell=status.update
         )
     print_comparison([opened], [summary])
+    if summary.table_movement is not None and summary.table_movement.remark is not None:
+        print(summary.table_movement.remark)
     print(f"wrote {run / 'analysis'}. Next: cryolatent report {run}")
 
 
@@ -191,6 +193,68 @@ def report(
         )
     page = render([Run.open(run) for run in runs], output or runs[0] / "report.html")
     print(f"wrote {page}")
+
+
+@app.command
+def reproduce(
+    *names: str,
+    output: Output = Path("reproduce"),
+    scale: Literal["small", "paper"] = "small",
+    input: Path | None = None,
+    decoder: Literal["both", "mlp", "subspace"] = "both",
+    workers: int = 2,
+    reading: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
+) -> None:
+    """Repeat the experiments of the technical report YALEU/TR-1565 and judge them by numbers.
+
+    Each experiment is trained, measured against the truth and against the baseline, and set beside
+    what the report saw. What is finished is kept, so a second call continues.
+
+    ```
+    cryolatent reproduce list
+    cryolatent reproduce fig5 fig7 -o out/
+    cryolatent reproduce all --scale small -o out/
+    cryolatent reproduce all --scale paper --input particles.star -o out/
+    ```
+
+    Parameters
+    ----------
+    names
+        Figures (fig3 to fig26), experiments by name, all, or list to show them.
+    output
+        Folder for data, runs and reproduce.html.
+    scale
+        small takes less than an hour on two cores; paper is the report's own size.
+    input
+        RELION particle file; the built-in double of the report's data if left out.
+    decoder
+        The report's coordinate network, the much cheaper subspace decoder, or both.
+    workers
+        Trainings side by side, one thread each.
+    """
+    from cryolatent.cli.progress import console
+    from cryolatent.cli.tables import print_experiments
+    from cryolatent.studies.reproduce.experiments import EXPERIMENTS
+    from cryolatent.studies.reproduce.reproduce import DECODERS, Request
+    from cryolatent.studies.reproduce.reproduce import reproduce as run_reproduction
+    from cryolatent.studies.reproduce.scales import SCALES
+
+    if not names or "list" in names:
+        print_experiments(EXPERIMENTS)
+        return
+    if workers < 1:
+        raise InputError("--workers", str(workers), "at least 1", "See --help.")
+    request = Request(
+        names=names,
+        output=output,
+        scale=SCALES[scale],
+        decoders=DECODERS if decoder == "both" else (decoder,),
+        star=input,
+        reading=reading,
+        workers=workers,
+    )
+    page = run_reproduction(request, tell=lambda line: console.print(line, highlight=False))
+    print(f"report: {page}")
 
 
 @app.command

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from cryolatent.analysis import Estimate, Summary
 from cryolatent.runs.run import Run
+from cryolatent.studies.reproduce.experiments import Experiment
 
 ARI = "ARI of the clusters against the true states, and the Bayes oracle's at the recorded poses"
 MOTION = (
@@ -51,6 +52,21 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
         last = run.entries()[-1]
         times = [f"{last[key]:.0f} s" for key in ("seconds", "cpu_seconds")]
         table.add_row(run.name, _text(summary.elbo, 1), *against, *times)
+    Console().print(table)
+
+
+def print_experiments(experiments: Sequence[Experiment]) -> None:
+    """Print one row per experiment of the report.
+
+    Args:
+        experiments: What can be reproduced.
+    """
+    table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    for column in ("figure", "name", "experiment"):
+        table.add_column(column, no_wrap=column != "experiment")
+    for experiment in experiments:
+        figures = ", ".join(f"fig{number}" for number in experiment.figures)
+        table.add_row(figures or "added", experiment.name, experiment.title)
     Console().print(table)
 
 

@@ -1,6 +1,6 @@
 """Particles, their observations, and the batches that training draws from them."""
 
-from cryolatent.data.batch import Batch, Evidence
+from cryolatent.data.batch import Batch, Evidence, Twin
 from cryolatent.data.door import Tables, open_particles, open_star
 from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
 from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
@@ -8,6 +8,7 @@ from cryolatent.data.relion_optics import pixel_sizes_angstrom
 from cryolatent.data.stack import ParticleStack, original_names
 from cryolatent.data.stacks import unique_ids
 from cryolatent.data.statistics import StackStatistics, scan
+from cryolatent.data.twins import twin_of
 
 __all__ = [
     "Batch",
@@ -22,10 +23,12 @@ __all__ = [
     "PhaseCorrectedImages",
     "StackStatistics",
     "Tables",
+    "Twin",
     "open_particles",
     "open_star",
     "original_names",
     "pixel_sizes_angstrom",
     "scan",
+    "twin_of",
     "unique_ids",
 ]

@@ -1,7 +1,9 @@
 """What a training step sees: evidence for the posterior, observations for the likelihood."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
@@ -71,3 +73,26 @@ class Batch:
         """
         total = torch.zeros(len(self), *values.shape[1:], dtype=values.dtype)
         return total.index_add(0, self.owner, values)
+
+
+class Twin(ABC):
+    """Replaces the evidence whole: the posterior is shown something else than the observations.
+
+    What a particle is shown depends on its name and the twin alone, never on the batch, the order
+    or the selection that it is in.
+    """
+
+    @abstractmethod
+    def evidence(self, ids: np.ndarray, batch: Batch) -> Evidence:
+        """What the posterior is shown in place of some particles' observations.
+
+        Args:
+            ids: Names of the batch's particles.
+            batch: Their observations, particle by particle.
+
+        Returns:
+            One row per observation of the batch.
+
+        Raises:
+            InputError: If a particle was not in the stack that the twin was made for.
+        """

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from cryolatent.data.batch import Batch, Evidence
+from cryolatent.data.batch import Batch, Evidence, Twin
 from cryolatent.data.images import ImageSource
 from cryolatent.errors import InputError
 from cryolatent.physics import (
@@ -38,6 +38,21 @@ def original_names(ids: np.ndarray) -> list[str]:
     return [re.sub(r"(#\d+)+$", "", name) for name in ids.tolist()]
 
 
+def original_groups(ids: np.ndarray) -> Int[np.ndarray, " n"]:
+    """Number the particles that some particles are copies of, in the order of their names.
+
+    Args:
+        ids: Particle names.
+
+    Returns:
+        The same number for all copies of one particle.
+    """
+    names = ids.copy()
+    marked = np.flatnonzero(np.strings.find(ids, "#") >= 0)
+    names[marked] = original_names(ids[marked])
+    return np.unique(names, return_inverse=True)[1]
+
+
 @dataclass(frozen=True)
 class ParticleStack:
     """A particle owns a latent; its observations own images, poses and transfer functions.
@@ -57,6 +72,7 @@ class ParticleStack:
         shells: Last Fourier shell used; by default all below Nyquist.
         datadir: Folder that image names had to be looked up in, if not the source's own.
         tables: Files whose content makes the stack, images excepted; by default `source`.
+        twin: What the posterior is shown in place of the observations.
 
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
@@ -73,6 +89,7 @@ class ParticleStack:
     shells: int | None = None
     datadir: Path | None = None
     tables: tuple[Path, ...] = ()
+    twin: Twin | None = None
 
     def __post_init__(self) -> None:
         observations = int(self.offsets[-1])
@@ -131,12 +148,16 @@ class ParticleStack:
             index: Particles.
 
         Returns:
-            Their observations as Fourier coefficients; the evidence is the same tensors.
+            Their observations as Fourier coefficients; the evidence is the same tensors, or the
+            twin's.
         """
         rows, owner = self.observations(index)
         images = images_to_disc(torch.from_numpy(self.images.read(rows.numpy())), self.disc)
         poses, ctf = self.poses[rows], self.ctf[rows]
-        return Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
+        batch = Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
+        if self.twin is None:
+            return batch
+        return replace(batch, evidence=self.twin.evidence(self.ids[index.numpy()], batch))
 
     def select(self, index: Int[Tensor, " n"]) -> "ParticleStack":
         """The stack of some particles.

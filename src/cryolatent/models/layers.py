@@ -1,4 +1,4 @@
-"""The one network shape that encoders and decoders share."""
+"""The network shapes that encoders and decoders share."""
 
 import torch
 from jaxtyping import Float
@@ -50,3 +50,30 @@ class ResidualMlp(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+class PlainLayer(nn.Linear):
+    """A ReLU layer, ``relu(W x + b)``, that computes in the precision of its input."""
+
+    def forward(self, input: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        """Apply the layer.
+
+        Args:
+            input: Activations of the layer before.
+
+        Returns:
+            Activations.
+        """
+        return linear(input, self.weight.to(input.dtype), self.bias.to(input.dtype)).relu_()
+
+
+class PlainMlp(nn.Sequential):
+    """ReLU layers of equal width, without what residual layers add.
+
+    Args:
+        width: Number of units of every layer.
+        layers: Number of layers.
+    """
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__(*(PlainLayer(width, width) for _ in range(layers)))

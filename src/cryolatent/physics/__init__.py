@@ -5,6 +5,7 @@ from cryolatent.physics.aberrations import (
     ODD,
     beam_tilt_polynomial,
     evaluate_polynomial,
+    turn_polynomial,
     zernike_polynomial,
 )
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
@@ -26,6 +27,14 @@ from cryolatent.physics.normal import (
     slice_products,
     unpack,
 )
+from cryolatent.physics.plane import (
+    in_plane_degrees,
+    plane_rotation,
+    quarter_turn,
+    rotate_in_plane,
+    turn_ctf,
+    turn_poses,
+)
 from cryolatent.physics.poses import Poses, rotation_defect
 from cryolatent.physics.slicing import Interpolation, insert_slices, slice_lattice
 from cryolatent.physics.spectra import (
@@ -41,6 +50,7 @@ from cryolatent.physics.volumes import (
     lattice_half_space,
     slice_volume,
     volume_to_fourier,
+    within_shells,
 )
 
 __all__ = [
@@ -66,11 +76,15 @@ __all__ = [
     "half_space_to_volume",
     "images_to_disc",
     "in_canonical_half",
+    "in_plane_degrees",
     "insert_slices",
     "lattice_half_space",
     "pack",
+    "plane_rotation",
+    "quarter_turn",
     "residual_power",
     "resolution_angstrom",
+    "rotate_in_plane",
     "rotation_defect",
     "shift_phases",
     "slice_lattice",
@@ -80,7 +94,11 @@ __all__ = [
     "soft_sphere",
     "solvent_mask",
     "symmetry_rotations",
+    "turn_ctf",
+    "turn_polynomial",
+    "turn_poses",
     "unpack",
     "volume_to_fourier",
+    "within_shells",
     "zernike_polynomial",
 ]

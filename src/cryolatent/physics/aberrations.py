@@ -39,6 +39,35 @@ def evaluate_polynomial(
     return total
 
 
+def turn_polynomial(
+    coefficients: Float[Tensor, "*n m"],
+    degrees: Float[Tensor, "*n"],
+    powers: Sequence[tuple[int, int]],
+) -> Float[Tensor, "*n m"]:
+    """Turn polynomials about the origin: those of images that are turned.
+
+    Args:
+        coefficients: One row per polynomial.
+        degrees: Angle of each turn, from x towards y.
+        powers: `EVEN` or `ODD`.
+
+    Returns:
+        Polynomials whose values at a turned position are those of the given ones before it.
+    """
+    angle = torch.deg2rad(degrees)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    turned = [torch.zeros_like(cos * coefficients[..., 0]) for _ in powers]
+    for column, (a, b) in enumerate(powers):
+        # (x cos + y sin)^a (y cos - x sin)^b
+        for i in range(a + 1):
+            for j in range(b + 1):
+                factor = _binomial(a, i) * _binomial(b, j) * (-1) ** j
+                term = factor * cos ** (a - i + b - j) * sin ** (i + j)
+                place = powers.index((a - i + j, i + b - j))
+                turned[place] = turned[place] + term * coefficients[..., column]
+    return torch.stack(turned, dim=-1)
+
+
 def zernike_polynomial(
     coefficients: Sequence[float], powers: Sequence[tuple[int, int]]
 ) -> Float[np.ndarray, " m"]:

@@ -124,3 +124,25 @@ def half_space_to_volume(
         grid[..., 0, 0, 0] = values[..., origin].real[..., 0].to(values.dtype)
     volume = torch.fft.ifftn(grid, dim=(-3, -2, -1)).real * box
     return torch.fft.fftshift(volume, dim=(-3, -2, -1))
+
+
+def within_shells(
+    volumes: Float[Tensor, "*n z y x"], first: int, last: int
+) -> Float[Tensor, "*n z y x"]:
+    """Keep some Fourier shells of volumes.
+
+    Args:
+        volumes: Real volumes.
+        first: First shell kept; 1 leaves out the mean.
+        last: Last shell kept.
+
+    Returns:
+        Volumes without the other shells ``round(|k|)``.
+    """
+    box = volumes.shape[-1]
+    axis, half = torch.fft.fftfreq(box) * box, torch.fft.rfftfreq(box) * box
+    squared = axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2
+    shell = squared.sqrt().round()
+    transform = torch.fft.rfftn(volumes, dim=(-3, -2, -1))
+    kept = transform * ((shell >= first) & (shell <= last))
+    return torch.fft.irfftn(kept, s=(box,) * 3, dim=(-3, -2, -1))

@@ -19,6 +19,7 @@ SIDE_INCHES = {"alone": 4.0, "beside": 2.8}
 MARGIN_INCHES = 0.24
 POINT_DPI = 190
 DENSITY_COLOUR = "#6f86a3"
+LINK, MOVED = "#8a5fbf", "#1a9850"
 TRUE = {"state": "true state", "angle": "true angle"}
 TITLES = {"pca": "PCA", "umap": "UMAP"}
 GOLDEN = 0.618033988749895
@@ -130,6 +131,8 @@ def draw_map(
     names: tuple[str, str],
     side_inches: float,
     identity: str,
+    *,
+    moved: Float[np.ndarray, "n 2"] | None = None,
 ) -> Markup:
     """Draw a scatter of particles, some of them numbered.
 
@@ -142,6 +145,7 @@ def draw_map(
         names: Names of the axes.
         side_inches: Side of the drawing, in inches.
         identity: Unlike that of any other drawing of the page.
+        moved: Where the particles are after a move; numbered ones are joined to their moved selves.
 
     Returns:
         An SVG element.
@@ -154,7 +158,8 @@ def draw_map(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.set(xticks=[], yticks=[])
-    _set_square_limits(axes, points)
+    everything = points if moved is None else np.concatenate([points, moved])
+    _set_square_limits(axes, everything)
     for name, setter in zip(names, (axes.set_xlabel, axes.set_ylabel), strict=True):
         setter(name, color=MUTED, fontsize=8.5, labelpad=4, parse_math=False)
     # Later points hide earlier ones, so they are drawn in an order without meaning.
@@ -167,6 +172,8 @@ def draw_map(
         linewidths=0,
         rasterized=True,
     )
+    if moved is not None:
+        _draw_links(axes, points, moved, list(numbers))
     _draw_numbers(axes, numbers)
     return to_svg(figure, identity)
 
@@ -176,6 +183,19 @@ def _set_square_limits(axes: Axes, points: Float[np.ndarray, "n 2"]) -> None:
     half = max(high - low for low, high in limits) / 2
     for (low, high), setter in zip(limits, (axes.set_xlim, axes.set_ylim), strict=True):
         setter((low + high) / 2 - half, (low + high) / 2 + half)
+
+
+def _draw_links(
+    axes: Axes,
+    points: Float[np.ndarray, "n 2"],
+    moved: Float[np.ndarray, "n 2"],
+    numbers: list[int],
+) -> None:
+    for number in numbers:
+        ends = np.stack([points[number - 1], moved[number - 1]])
+        axes.plot(*ends.T, color=LINK, linewidth=1.1, zorder=2)
+    places = moved[np.array(numbers) - 1]
+    axes.scatter(*places.T, s=14, c=MOVED, edgecolors=PAPER, linewidths=0.7, zorder=3)
 
 
 def _draw_numbers(axes: Axes, numbers: dict[int, Float[np.ndarray, " 2"]]) -> None:

@@ -71,6 +71,15 @@ class DataConfig(ReadingConfig):
     particle_radius: Annotated[float, Field(gt=0)] | None = None
     """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
 
+    twin: Literal["permuted", "noise", "same-pose", "ctf-only"] | None = None
+    """Control: what the posterior is shown in place of its particle, for all particles: another
+    particle, white noise, another particle seen from nearly the same direction, or nothing but the
+    transfer function. What is reconstructed stays (posteriors encoder and table)."""
+
+    twin_ctf: Literal["own", "target"] = "own"
+    """Transfer function that the evidence carries: the shown image's own, or the target's, as in
+    the report's code."""
+
     def located(self, datadir: Path | None) -> "DataConfig":
         """The same options for use from any folder.
 
@@ -112,18 +121,41 @@ class ModelConfig(Section):
     encoder_layers: Positive = 3
     """Hidden layers of the encoder (posterior encoder)."""
 
+    evidence_frame: Literal["raw", "aligned"] = "raw"
+    """Images as the encoder sees them: as recorded, or with the displacement and in-plane rotation
+    of their own poses undone (posterior encoder)."""
+
     decoder_width: Positive = 256
     """Units per layer of the decoder."""
 
     decoder_layers: Positive = 3
     """Hidden layers of the decoder."""
 
-    table_start: Literal["zero", "random"] = "zero"
-    """Start of the table: all at zero and narrow, or drawn as in the report's code (posterior
-    table)."""
+    decoder_encoding: Literal["geom_lowf", "gaussian", "none"] = "geom_lowf"
+    """How a point of Fourier space enters the decoder: sines and cosines of geometrically spaced
+    wavelengths, random Fourier features, or its coordinates (decoder mlp)."""
+
+    decoder_residual: bool = True
+    """Whether each hidden layer of the decoder is added to its input (decoder mlp)."""
+
+    decoder_output: Literal["fourier", "hartley"] = "fourier"
+    """What the decoder's network gives: the complex transform on one half of Fourier space, or the
+    real Hartley transform on all of it, at twice the cost (decoder mlp)."""
+
+    table_start: Literal["zero", "random", "pretrained", "permuted", "random-clusters"] | None = (
+        None
+    )
+    """Start of the table (posterior table): all at zero and narrow; drawn with the mean and spread
+    of the run in --pretrained, or those of the report's code without; that run's latents, particle
+    by particle or shuffled over the particles; eight narrow clusters about some of its latents, or
+    at random. If left out, pretrained with --pretrained and else zero."""
+
+    table_log_var: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Logarithm of the variances that the table starts from; that of the start if left out
+    (posterior table)."""
 
     pretrained: Path | None = None
-    """Finished run whose latents the table starts from, particle by particle, and whose volumes a
+    """Finished run from whose latents the table starts, as --table-start says, and whose volumes a
     subspace decoder starts from; it has as many latent dimensions (posterior table)."""
 
     @property
@@ -163,6 +195,10 @@ class OptimisationConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers in the decoder's products; bfloat16 is faster where the processor has instructions
     for it, and slower elsewhere."""
+
+    augment: bool = False
+    """Turn and displace the images that the posterior sees by random amounts in each step, poses
+    and transfer functions with them; what the likelihood compares stays (posterior encoder)."""
 
     objective: Literal["elbo", "report"] = "elbo"
     """Evidence lower bound with fitted noise, or the report's mean squared error."""
@@ -226,6 +262,16 @@ class TrainConfig(Section):
             raise ValueError(
                 f"posterior {model.posterior}: expected decoder subspace with linear coefficients"
             )
+        if model.pretrained is None and model.table_start in ("pretrained", "permuted"):
+            raise ValueError(
+                f"--table-start {model.table_start} without --pretrained: expected a finished run "
+                "whose latents the table starts from"
+            )
+        if model.is_exact and self.data.twin is not None:
+            raise ValueError(
+                f"posterior {model.posterior} with --twin {self.data.twin}: expected posterior "
+                "encoder or table; an exact posterior is that of the images that are reconstructed"
+            )
         return self
 
     def resolved(self) -> "TrainConfig":
@@ -245,7 +291,8 @@ class TrainConfig(Section):
         }
         resolved = OptimisationConfig.model_validate(defaults | given)
         decoder = self.model.decoder or ("subspace" if self.model.is_exact else "mlp")
-        model = self.model.model_copy(update={"decoder": decoder})
+        start = self.model.table_start or ("pretrained" if self.model.pretrained else "zero")
+        model = self.model.model_copy(update={"decoder": decoder, "table_start": start})
         return self.model_copy(update={"optimisation": resolved, "model": model})
 
     def updated(self, other: "TrainConfig") -> "TrainConfig":
@@ -275,6 +322,10 @@ class TrainConfig(Section):
             The merged configuration.
         """
         merged = self.updated(other)
+        given = other.model.model_fields_set
+        if "pretrained" in given and "table_start" not in given:
+            model = merged.model.model_copy(update={"table_start": None})
+            merged = merged.model_copy(update={"model": model})
         before, after = self.optimisation, merged.optimisation
         same = (before.epochs, before.objective, self.model.z_dim) == (
             (after.epochs, after.objective, merged.model.z_dim)

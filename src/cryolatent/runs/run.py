@@ -49,6 +49,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a table believed of each particle before its training.
+
+    Args:
+        ids: Particle names.
+        distribution: Distribution of each particle's latent.
+    """
+
+    ids: np.ndarray
+    distribution: Distribution
+
+
+@dataclass(frozen=True)
 class Latents:
     """What a finished run believes of each particle.
 
@@ -105,7 +118,13 @@ class Run:
         raise InputError(path, found, "a new or empty folder", way_out)
 
     @staticmethod
-    def create(path: Path, config: TrainConfig, manifest: Manifest, start: Checkpoint) -> "Run":
+    def create(
+        path: Path,
+        config: TrainConfig,
+        manifest: Manifest,
+        start: Checkpoint,
+        table: Rows | None = None,
+    ) -> "Run":
         """Begin a run in a new or empty folder.
 
         Args:
@@ -113,6 +132,7 @@ class Run:
             config: All options.
             manifest: What the run is.
             start: The state before the first step.
+            table: The table's rows before the first step, if there is a table.
 
         Returns:
             The handle.
@@ -125,6 +145,8 @@ class Run:
             write_text_atomically(partial / "config.toml", config.to_toml())
             run = Run(partial, config, manifest)
             run.save_checkpoint(0, start)
+            if table is not None:
+                run._write_columns("start", table.ids, table.distribution.to_columns())
             run.set_status(manifest.status)
         return Run(path, config, manifest)
 
@@ -317,11 +339,18 @@ class Run:
         """
         columns = latents.distribution.to_columns()
         columns |= {"reconstruction": latents.reconstruction, "kl": latents.kl}
-        table = pa.table(
-            {"id": latents.ids.tolist()} | {name: c.numpy() for name, c in columns.items()}
-        )
-        path = self.path / "latents" / "final.parquet"
-        write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+        self._write_columns("final", latents.ids, columns)
+
+    def table_start(self) -> Rows | None:
+        """Read the rows that a table started from.
+
+        Returns:
+            One row per particle; None if the run has no table.
+        """
+        if not (self.path / "latents" / "start.parquet").exists():
+            return None
+        ids, columns = self._read_columns("start")
+        return Rows(ids, from_columns(columns))
 
     def latents(self) -> Latents:
         """Read the latents of a finished run.
@@ -340,15 +369,26 @@ class Run:
                 "a finished run",
                 f"Continue it: cryolatent train --resume -o {self.path}",
             )
-        table = pq.read_table(path)
-        columns = {
-            name: torch.from_numpy(table[name].to_numpy().copy())
-            for name in table.column_names
-            if name != "id"
-        }
+        ids, columns = self._read_columns("final")
         return Latents(
-            ids=np.array(table["id"].to_pylist(), dtype=np.str_),
+            ids=ids,
             distribution=from_columns(columns),
             reconstruction=columns["reconstruction"],
             kl=columns["kl"],
         )
+
+    def _write_columns(self, name: str, ids: np.ndarray, columns: dict[str, Tensor]) -> None:
+        """Write ``latents/{name}.parquet``."""
+        table = pa.table({"id": ids.tolist()} | {key: c.numpy() for key, c in columns.items()})
+        path = self.path / "latents" / f"{name}.parquet"
+        write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+
+    def _read_columns(self, name: str) -> tuple[np.ndarray, dict[str, Tensor]]:
+        """Names, and the other columns of ``latents/{name}.parquet``."""
+        table = pq.read_table(self.path / "latents" / f"{name}.parquet")
+        columns = {
+            key: torch.from_numpy(table[key].to_numpy().copy())
+            for key in table.column_names
+            if key != "id"
+        }
+        return np.array(table["id"].to_pylist(), dtype=np.str_), columns

@@ -1,17 +1,20 @@
 """From configuration to model: the one place that maps an option's value to a class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from cryolatent.data import StackStatistics
+from cryolatent.data import ParticleStack, StackStatistics, twin_of
 from cryolatent.models import (
     Categorical,
     Decoder,
     Encoder,
     ExactGaussian,
+    FourierFeatures,
     FourierGaussian,
     GenerativeModel,
+    HartleyDecoder,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
@@ -21,6 +24,13 @@ from cryolatent.models import (
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import Fourier, Linear, Network, Polynomial, Shares
+from cryolatent.models.decoders.encodings import (
+    Coordinates,
+    Encoding,
+    GaussianEncoding,
+    GeometricEncoding,
+)
+from cryolatent.models.layers import PlainMlp, ResidualMlp
 from cryolatent.physics import FourierDisc, Interpolation
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Checkpoint, Run
@@ -88,6 +98,25 @@ def assemble(
     return System(GenerativeModel(decoder, likelihood), posterior)
 
 
+def as_shown(config: TrainConfig, stack: ParticleStack) -> ParticleStack:
+    """The particles as a run's posterior is shown them.
+
+    Args:
+        config: Options.
+        stack: All particles of the run; one that has a twin already, of more particles perhaps,
+            keeps it.
+
+    Returns:
+        The same particles, with the twin that the options ask for.
+
+    Raises:
+        InputError: If there are too few particles for it.
+    """
+    if config.data.twin is None or stack.twin is not None:
+        return stack
+    return twin_of(stack, config.data.twin, config.optimisation.seed, config.data.twin_ctf)
+
+
 def objective(config: TrainConfig, epoch: int) -> Objective:
     """The objective of an epoch.
 
@@ -123,13 +152,16 @@ def restore(run: Run) -> System:
 
 def _mlp(config: TrainConfig, disc: FourierDisc, statistics: StackStatistics) -> Decoder:
     options = config.model
-    return MlpDecoder(
+    seed = config.optimisation.seed
+    return OUTPUTS[options.decoder_output](
         disc,
         options.z_dim,
         statistics.signal_amplitude,
         width=options.decoder_width,
         layers=options.decoder_layers,
         precision=PRECISIONS[config.optimisation.precision],
+        encoding=ENCODINGS[options.decoder_encoding](disc.box, seed),
+        hidden=ResidualMlp if options.decoder_residual else PlainMlp,
     )
 
 
@@ -149,9 +181,8 @@ def _encoder(
 ) -> Posterior:
     options = config.model
     return Encoder(
-        disc,
+        FourierFeatures(disc, statistics.power, options.evidence_frame),
         options.z_dim,
-        statistics.power,
         width=options.encoder_width,
         layers=options.encoder_layers,
     )
@@ -161,10 +192,7 @@ def _table(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
 ) -> Posterior:
     sparse = config.optimisation.table_optimiser != "adam"
-    table = LookupTable(particles, config.model.z_dim, sparse=sparse)
-    if config.model.table_start == "random":
-        table.randomise(torch.Generator().manual_seed(config.optimisation.seed + 1))
-    return table
+    return LookupTable(particles, config.model.z_dim, sparse=sparse)
 
 
 def _exact(
@@ -187,6 +215,12 @@ COEFFICIENTS = {
     "fourier": Fourier,
     "network": Network,
 }
+ENCODINGS: dict[str, Callable[[int, int], Encoding]] = {
+    "geom_lowf": lambda box, seed: GeometricEncoding(box),
+    "gaussian": GaussianEncoding,
+    "none": lambda box, seed: Coordinates(box),
+}
+OUTPUTS = {"fourier": MlpDecoder, "hartley": HartleyDecoder}
 DECODERS = {"mlp": _mlp, "subspace": _subspace}
 POSTERIORS = {
     "encoder": _encoder,

@@ -1,4 +1,4 @@
-"""Warm starts: a finished run's latents and volumes as the beginning of another."""
+"""Starts: of a table, and of volumes, perhaps from a finished run."""
 
 from pathlib import Path
 from typing import TypeGuard
@@ -11,47 +11,142 @@ from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal, Distribution, FullNormal, LookupTable, SubspaceDecoder
 from cryolatent.models.decoders.coefficients import Linear
-from cryolatent.runs.run import Run
+from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.run import Latents, Rows, Run
 from cryolatent.runs.system import System, restore
+
+RANDOM_LOC = (-0.05, 1.494)
+RANDOM_LOG_VAR = (-5.47, 0.715)
+CLUSTERS = 8
+CLUSTER_WIDTH = 0.1
+"""Standard deviation of a cluster over that of the latents that its centre was drawn from."""
 
 
 @torch.no_grad()
-def start_from(system: System, path: Path, stack: ParticleStack) -> None:
-    """Set a table to another run's posteriors, and a linear subspace to its volumes.
+def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | None:
+    """Set a table to its start, and a linear subspace to another run's volumes.
 
     Args:
-        system: Parts at their start; the table is changed in place, and the decoder if both are
-            linear subspaces.
-        path: A finished run with normal posteriors, such as an exact one.
+        system: Parts as they were assembled, which are changed in place.
+        config: Resolved options.
         stack: The particles of the new run.
 
+    Returns:
+        The table's start, if there is a table.
+
     Raises:
-        InputError: If the run is not finished, is of another latent space, or lacks a particle.
+        InputError: If the run of ``pretrained`` is not finished, is of another latent space, or
+            lacks a particle; or if it is given for a posterior without a table.
     """
-    run = Run.open(path)
-    latents, table = run.latents(), system.posterior
-    q = latents.distribution
+    options, table = config.model, system.posterior
+    other = None
+    if options.pretrained is not None:
+        if not isinstance(table, LookupTable):
+            raise InputError("--pretrained", "no table", "--posterior table", "Leave it out.")
+        run = Run.open(options.pretrained)
+        other = _latents(run, table.z_dim)
+        mine, theirs = system.model.decoder, restore(run).model.decoder
+        if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
+            mine.set_volumes(theirs.volumes * theirs.scale)
     if not isinstance(table, LookupTable):
-        raise InputError("--pretrained", "no table", "--posterior table", "Leave it out.")
-    if not isinstance(q, DiagonalNormal | FullNormal) or q.mean.shape[1] != table.z_dim:
+        return None
+    generator = torch.Generator().manual_seed(config.optimisation.seed + 1)
+    if options.table_start == "random":
+        table.set_rows(random_rows(len(stack), table.z_dim, other and _rows(other), generator))
+    elif options.table_start == "random-clusters":
+        table.set_rows(clustered_rows(len(stack), table.z_dim, other and _rows(other), generator))
+    elif other is not None and options.table_start in ("pretrained", "permuted"):
+        rows = _matched(other, stack, Path(options.pretrained or ""))
+        if options.table_start == "permuted":
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+        found = _rows(other)
+        table.set_rows(DiagonalNormal(found.loc[rows], found.log_var[rows]))
+    if options.table_log_var is not None:
+        table.log_var.fill_(options.table_log_var)
+    return Rows(stack.ids, DiagonalNormal(table.loc.detach(), table.log_var.detach()))
+
+
+def random_rows(
+    count: int, z_dim: int, like: DiagonalNormal | None, generator: torch.Generator
+) -> DiagonalNormal:
+    """Draw rows from normal distributions.
+
+    Args:
+        count: Number of rows.
+        z_dim: Number of latent dimensions.
+        like: Rows whose means and log variances give mean and standard deviation per dimension;
+            without them the numbers of the report's code.
+        generator: Source of randomness.
+
+    Returns:
+        The rows.
+    """
+    loc, log_var = torch.empty(count, z_dim), torch.empty(count, z_dim)
+    if like is None:
+        loc.normal_(*RANDOM_LOC, generator=generator)
+        log_var.normal_(*RANDOM_LOG_VAR, generator=generator)
+        return DiagonalNormal(loc, log_var)
+    for drawn, found in ((loc, like.loc), (log_var, like.log_var)):
+        spread, centre = torch.std_mean(found, dim=0, correction=0)
+        drawn.normal_(generator=generator).mul_(spread).add_(centre)
+    return DiagonalNormal(loc, log_var)
+
+
+def clustered_rows(
+    count: int, z_dim: int, like: DiagonalNormal | None, generator: torch.Generator
+) -> DiagonalNormal:
+    """Put rows at random into a few narrow clusters.
+
+    Args:
+        count: Number of rows.
+        z_dim: Number of latent dimensions.
+        like: Rows from which the centres are drawn, and whose mean log variances the rows have;
+            without them centres are standard normal.
+        generator: Source of randomness.
+
+    Returns:
+        The rows.
+    """
+    if like is None:
+        centres = torch.randn(CLUSTERS, z_dim, generator=generator)
+        spread, log_var = torch.ones(z_dim), torch.full((z_dim,), RANDOM_LOG_VAR[0])
+    else:
+        chosen = torch.randperm(len(like.loc), generator=generator)[:CLUSTERS]
+        centres, spread = like.loc[chosen], like.loc.std(dim=0, correction=0)
+        log_var = like.log_var.mean(0)
+    cluster = torch.randint(len(centres), (count,), generator=generator)
+    offsets = torch.randn(count, z_dim, generator=generator)
+    loc = centres[cluster] + CLUSTER_WIDTH * spread * offsets
+    return DiagonalNormal(loc, log_var.expand(count, z_dim).clone())
+
+
+def _latents(run: Run, z_dim: int) -> Latents:
+    latents = run.latents()
+    q = latents.distribution
+    if not isinstance(q, DiagonalNormal | FullNormal) or q.mean.shape[1] != z_dim:
         raise InputError(
-            path,
+            run.path,
             f"{run.config.model.posterior} latents of {q.mean.shape[1]} dimensions",
-            f"normal latents of {table.z_dim}",
+            f"normal latents of {z_dim}",
             f"Give --z-dim {q.mean.shape[1]}, or another run.",
         )
+    return latents
+
+
+def _matched(latents: Latents, stack: ParticleStack, path: Path) -> Tensor:
+    """The other run's row of each particle, by its name."""
     position = {name: row for row, name in enumerate(latents.ids.tolist())}
     missing = [name for name in stack.ids.tolist() if name not in position]
     if missing:
         raise InputError(
             path, f"no particle {missing[0]}", "a run on the same particles", "Give another run."
         )
-    rows = torch.tensor([position[name] for name in stack.ids.tolist()])
-    table.loc.copy_(q.mean[rows])
-    table.log_var.copy_(_variance(q)[rows].log())
-    mine, theirs = system.model.decoder, restore(run).model.decoder
-    if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
-        mine.set_volumes(theirs.volumes * theirs.scale)
+    return torch.tensor([position[name] for name in stack.ids.tolist()])
+
+
+def _rows(latents: Latents) -> DiagonalNormal:
+    q = latents.distribution
+    return DiagonalNormal(q.mean, _variance(q).log())
 
 
 def _variance(q: Distribution) -> Float[Tensor, "n zdim"]:

@@ -21,7 +21,7 @@ def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None =
 
     Args:
         system: Trained parts.
-        stack: The particles.
+        stack: The particles, as in training (`cryolatent.runs.system.as_shown`).
         seed: Fixes the posterior samples.
         watch: Told of the progress.
 

@@ -15,8 +15,9 @@ from cryolatent.models import LossTerms, Objective
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.runs.system import System, assemble, objective, restore
-from cryolatent.runs.warm import start_from
+from cryolatent.runs.system import System, as_shown, assemble, objective, restore
+from cryolatent.runs.warm import start as set_start
+from cryolatent.train.augmentation import augment
 from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.em.driver import train_exact
 from cryolatent.train.em.results import first_tensors
@@ -39,7 +40,7 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
 
     Args:
         run: Where configuration, checkpoints, log and latents live.
-        stack: The particles.
+        stack: The particles; the posterior is shown the twin that the options ask for.
         watch: Told of the progress.
 
     Raises:
@@ -50,7 +51,7 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
         run.set_status("running")
         try:
             work = train_exact if run.config.model.is_exact else _train
-            work(run, stack, watch or Watch())
+            work(run, as_shown(run.config, stack), watch or Watch())
         except BaseException as error:
             run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
             raise
@@ -75,6 +76,9 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
         for index in order.split(options.batch_size)[progress.batch :]:
             subset = subset_of_step(stack.disc, options, progress.epoch, progress.step)
             batch = stack.batch(index).comparing(subset)
+            if options.augment:
+                moves = seeded(options.seed, progress.step, "augment")
+                batch = augment(batch, stack.disc, moves)
             terms = step(loss_of, batch, system, optimisers, seeded(options.seed, progress.step))
             check_finite(terms, batch, stack, progress)
             progress.count(terms)
@@ -145,18 +149,18 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     Run.check_free(path)
     data = config.data.located(stack.datadir)
     config = config.model_copy(update={"data": data}).resolved()
+    stack = as_shown(config, stack)
     watch.stage("reading particles", len(stack.images))
     statistics = scan(stack, radius_pixels(config, stack), watch.advance)
     system = assemble(config, stack.disc, len(stack), statistics)
     options = config.optimisation
     threads = options.threads or torch.get_num_threads()
-    if config.model.pretrained is not None:
-        start_from(system, config.model.pretrained, stack)
+    table = set_start(system, config, stack)
     tensors = system.tensors()
     if config.model.is_exact:
         tensors |= first_tensors(config, stack, statistics, radius_pixels(config, stack))
     start = Checkpoint(tensors, asdict(Progress()))
-    return Run.create(path, config, Manifest.of(stack, options.seed, threads), start)
+    return Run.create(path, config, Manifest.of(stack, options.seed, threads), start, table)
 
 
 def radius_pixels(config: TrainConfig, stack: ParticleStack) -> float:

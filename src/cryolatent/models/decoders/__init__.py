@@ -1,7 +1,7 @@
 """Decoders: latents to slices and volumes, one file per architecture."""
 
 from cryolatent.models.decoders.base import Decoder
-from cryolatent.models.decoders.mlp import MlpDecoder
+from cryolatent.models.decoders.mlp import HartleyDecoder, MlpDecoder
 from cryolatent.models.decoders.subspace import SubspaceDecoder
 
-__all__ = ["Decoder", "MlpDecoder", "SubspaceDecoder"]
+__all__ = ["Decoder", "HartleyDecoder", "MlpDecoder", "SubspaceDecoder"]

@@ -1,4 +1,6 @@
-"""The coordinate network: a point of Fourier space and a latent in, a complex value out."""
+"""Coordinate networks: a point of Fourier space and a latent in, the volume's transform out."""
+
+from abc import abstractmethod
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -6,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from cryolatent.models.decoders.base import Decoder
-from cryolatent.models.layers import ResidualMlp
+from cryolatent.models.decoders.encodings import Encoding, GeometricEncoding
+from cryolatent.models.layers import PlainMlp, ResidualMlp
 from cryolatent.physics import (
     ALL_COEFFICIENTS,
     FourierDisc,
@@ -21,13 +24,10 @@ POINTS_AT_ONCE = 2048
 cache; whole images in training."""
 
 
-class MlpDecoder(Decoder):
-    """A residual network over positional encodings, evaluated in one canonical half-space.
+class CoordinateDecoder(Decoder):
+    """A network f over encoded points γ(k), whose values are those of the volume's transform.
 
-    ``V(k, z) = a(|k|) f(γ(k), z)`` for k in the half-space of `in_canonical_half` and
-    ``V(-k, z) = V(k, z)*``, so every volume is real. γ holds the sines and cosines of ``k_j D π
-    (2 / D)^{i / (D/2 - 1)}`` for the components k_j in cycles per pixel and ``i = 0 ... D/2 - 1``.
-    The fixed amplitude a, one number per shell, lets the network work with values near one.
+    The fixed amplitude a(|k|), one number per shell, lets the network work with values near one.
 
     Args:
         disc: The coefficients that slices hold.
@@ -37,11 +37,15 @@ class MlpDecoder(Decoder):
         width: Units per layer.
         layers: Hidden layers after the first.
         precision: Type of the activations; weights and what enters and leaves are float32.
+        encoding: How points enter; `GeometricEncoding` if left out.
+        hidden: Shape of the hidden layers.
 
     Source:
-        Zhong et al. 2021, doi:10.1038/s41592-020-01049-4; encoding: Edelberg and Lederman 2023,
-        YALEU/TR-1565, eq. 21.
+        Zhong et al. 2021, doi:10.1038/s41592-020-01049-4.
     """
+
+    outputs: int
+    """Real numbers that the network gives at a point."""
 
     def __init__(
         self,
@@ -52,14 +56,16 @@ class MlpDecoder(Decoder):
         width: int = 256,
         layers: int = 3,
         precision: torch.dtype = torch.float32,
+        encoding: Encoding | None = None,
+        hidden: type[ResidualMlp] | type[PlainMlp] = ResidualMlp,
     ) -> None:
         super().__init__()
         self.disc, self.z_dim, self.precision = disc, z_dim, precision
-        self.encode = GeometricEncoding(disc.box)
+        self.encode = encoding or GeometricEncoding(disc.box)
         self.from_point = nn.Linear(self.encode.size, width)
         self.from_latent = nn.Linear(z_dim, width, bias=False)
-        self.hidden = ResidualMlp(width, layers)
-        self.output = nn.Linear(width, 2)
+        self.hidden = hidden(width, layers)
+        self.output = nn.Linear(width, self.outputs)
         self.register_buffer("amplitude", amplitude.clone())
         self.amplitude: Tensor
 
@@ -77,29 +83,32 @@ class MlpDecoder(Decoder):
         if poses is None:
             raise ValueError("slices need poses")
         points = self.disc.coordinates[index] @ poses.rotations[:, :2, :]
-        sign = torch.where(in_canonical_half(points), 1.0, -1.0)
-        values = self._evaluate(points * sign[..., None], z)
-        amplitude = self.amplitude[self.disc.shells[index]]
-        return torch.complex(values[..., 0] * amplitude, values[..., 1] * (amplitude * sign))
+        return self._transform(points, z, self.amplitude[self.disc.shells[index]])
 
     def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
         """Real volumes."""
         points, shells = lattice_half_space(self.disc.box, self.disc.radius)
-        volumes = []
+        amplitude, volumes = self.amplitude[shells], []
         for latent in z:
-            values = torch.cat(
-                [
-                    self._evaluate(part[None], latent[None])[0]
-                    for part in points.float().split(POINTS_AT_ONCE)
-                ]
-            )
-            transform = torch.view_as_complex(values.contiguous()) * self.amplitude[shells]
-            volumes.append(half_space_to_volume(transform, points, self.disc.box))
+            parts = [
+                self._transform(points[part].float()[None], latent[None], amplitude[part])[0]
+                for part in torch.arange(len(points)).split(POINTS_AT_ONCE)
+            ]
+            volumes.append(half_space_to_volume(torch.cat(parts), points, self.disc.box))
         return torch.stack(volumes)
+
+    @abstractmethod
+    def _transform(
+        self,
+        points: Float[Tensor, "obs p 3"],
+        z: Float[Tensor, "obs zdim"],
+        amplitude: Float[Tensor, " p"],
+    ) -> Complex[Tensor, "obs p"]:
+        """The volumes' transforms at some points of given amplitudes."""
 
     def _evaluate(
         self, points: Float[Tensor, "obs p 3"], z: Float[Tensor, "obs zdim"]
-    ) -> Float[Tensor, "obs p 2"]:
+    ) -> Float[Tensor, "obs p outputs"]:
         of_latent = self.from_latent(z) + self.from_point.bias
         at_once = max(1, POINTS_AT_ONCE // points.shape[1])
         parts = zip(points.split(at_once), of_latent.split(at_once), strict=True)
@@ -107,7 +116,7 @@ class MlpDecoder(Decoder):
 
     def _network(
         self, points: Float[Tensor, "obs p 3"], of_latent: Float[Tensor, "obs width"]
-    ) -> Float[Tensor, "obs p 2"]:
+    ) -> Float[Tensor, "obs p outputs"]:
         encoded = self.encode(points.flatten(0, 1)).to(self.precision)
         first = linear(encoded, self.from_point.weight.to(self.precision))
         first = first.unflatten(0, points.shape[:2]) + of_latent.to(self.precision)[:, None]
@@ -116,33 +125,42 @@ class MlpDecoder(Decoder):
         return values.unflatten(0, points.shape[:2])
 
 
-class GeometricEncoding(nn.Module):
-    """Sines and cosines of a point's components at geometrically spaced wavelengths.
+class MlpDecoder(CoordinateDecoder):
+    """A coordinate network of complex values, evaluated in one canonical half-space.
 
-    Args:
-        box: Side D of the box; periods run from 2 to D voxels of Fourier space.
+    ``V(k, z) = a(|k|) f(γ(k), z)`` for k in the half-space of `in_canonical_half` and
+    ``V(-k, z) = V(k, z)*``, so every volume is real.
     """
 
-    def __init__(self, box: int) -> None:
-        super().__init__()
-        count = box // 2
-        steps = torch.arange(count) / (count - 1)
-        frequencies = torch.pi * (2 / box) ** steps
-        matrix = torch.kron(torch.eye(3), frequencies[None])
-        quarter = torch.full((3 * count,), torch.pi / 2)
-        self.register_buffer("matrix", torch.cat([matrix, matrix], dim=1), persistent=False)
-        self.register_buffer("offset", torch.cat([0 * quarter, quarter]), persistent=False)
-        self.matrix: Tensor
-        self.offset: Tensor
-        self.size = 6 * count
+    outputs = 2
 
-    def forward(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n size"]:
-        """Encode points.
+    def _transform(
+        self,
+        points: Float[Tensor, "obs p 3"],
+        z: Float[Tensor, "obs zdim"],
+        amplitude: Float[Tensor, " p"],
+    ) -> Complex[Tensor, "obs p"]:
+        sign = torch.where(in_canonical_half(points), 1.0, -1.0)
+        values = self._evaluate(points * sign[..., None], z)
+        return torch.complex(values[..., 0] * amplitude, values[..., 1] * (amplitude * sign))
 
-        Args:
-            points: Positions (x, y, z) in cycles per box.
 
-        Returns:
-            Sines, then cosines, as sines a quarter of a turn on.
-        """
-        return linear(points, self.matrix.T, self.offset).sin_()
+class HartleyDecoder(CoordinateDecoder):
+    """A coordinate network of real values, the volume's Hartley transform, at both signs of k.
+
+    ``H(k, z) = Re V - Im V = a(|k|) f(γ(k), z)``, hence ``V(k) = ½ (H(k) + H(-k)) +
+    ½ i (H(-k) - H(k))``: every volume is real whatever the network, which is evaluated twice for
+    each coefficient.
+    """
+
+    outputs = 1
+
+    def _transform(
+        self,
+        points: Float[Tensor, "obs p 3"],
+        z: Float[Tensor, "obs zdim"],
+        amplitude: Float[Tensor, " p"],
+    ) -> Complex[Tensor, "obs p"]:
+        values = self._evaluate(torch.cat([points, -points], dim=1), z)[..., 0]
+        here, opposite = values.unflatten(1, (2, -1)).mul(0.5 * amplitude).unbind(1)
+        return torch.complex(here + opposite, opposite - here)

@@ -3,6 +3,15 @@
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
 from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
+from cryolatent.models.posteriors.features import Features, FourierFeatures
 from cryolatent.models.posteriors.table import LookupTable
 
-__all__ = ["Categorical", "Encoder", "ExactGaussian", "LookupTable", "Posterior"]
+__all__ = [
+    "Categorical",
+    "Encoder",
+    "ExactGaussian",
+    "Features",
+    "FourierFeatures",
+    "LookupTable",
+    "Posterior",
+]

@@ -29,14 +29,14 @@ class LookupTable(Posterior):
         self.log_var = nn.Parameter(torch.full((particles, z_dim), ZERO_LOG_VAR))
 
     @torch.no_grad()
-    def randomise(self, generator: torch.Generator) -> None:
-        """Start from the normal distributions of the report's code.
+    def set_rows(self, rows: DiagonalNormal) -> None:
+        """Start from other rows.
 
         Args:
-            generator: Source of randomness.
+            rows: One per particle.
         """
-        self.loc.normal_(*RANDOM_LOC, generator=generator)
-        self.log_var.normal_(*RANDOM_LOG_VAR, generator=generator)
+        self.loc.copy_(rows.loc)
+        self.log_var.copy_(rows.log_var)
 
     def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal:
         """The rows of the batch's particles; the evidence is not looked at."""
@@ -52,5 +52,3 @@ class LookupTable(Posterior):
 
 
 ZERO_LOG_VAR = -8.0
-RANDOM_LOC = (-0.05, 1.494)
-RANDOM_LOG_VAR = (-5.47, 0.715)

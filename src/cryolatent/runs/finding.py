@@ -1,0 +1,85 @@
+"""What an audit found of a run: frozen records."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+class Record(BaseModel):
+    """Base of frozen records; every number is finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Estimate(Record):
+    """A number with its 95 % interval."""
+
+    value: float
+    """The number."""
+
+    low: float
+    """Lower end of the interval."""
+
+    high: float
+    """Upper end of the interval."""
+
+
+class Table(Record):
+    """Columns of equal length."""
+
+    columns: dict[str, tuple[float, ...] | tuple[str, ...]]
+    """Columns by name, in order."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+
+class Finding(Record):
+    """The answer to one question asked of a run."""
+
+    name: str
+    """Name of the audit."""
+
+    question: str
+    """What was asked, in a sentence."""
+
+    particles: int
+    """Number of particles that it was asked of."""
+
+    statistic: Estimate | None
+    """The number that decides, with its interval; None if it is not defined."""
+
+    null: Estimate | None
+    """What it would be if nothing were there to find, with its range."""
+
+    threshold: float
+    """Where the verdict changes."""
+
+    verdict: Verdict
+    """Whether the run passes; inconclusive if the interval holds the threshold."""
+
+    note: str = ""
+    """Why the verdict is what it is, where the numbers do not say."""
+
+    numbers: dict[str, Estimate] = {}
+    """Further numbers by name."""
+
+    tables: dict[str, Table] = {}
+    """What the numbers were made of, for drawing."""
+
+
+def verdict_below(statistic: Estimate, threshold: float) -> Verdict:
+    """The verdict where small is good.
+
+    Args:
+        statistic: A number and its interval.
+        threshold: Where the verdict changes.
+
+    Returns:
+        Pass if the whole interval is below the threshold, fail if it is above, else inconclusive.
+    """
+    if statistic.high < threshold:
+        return "pass"
+    return "fail" if statistic.low > threshold else "inconclusive"

@@ -1,0 +1,155 @@
+"""How large the experiments are: the report's own size, or one that two processors finish."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryolatent.runs.config import TrainConfig
+from cryolatent.simulate.config import SimulateConfig
+from cryolatent.studies.reproduce.experiments import SECTIONS, Experiment
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size of all experiments.
+
+    Args:
+        name: As on the command line.
+        simulation: The built-in double of the report's data.
+        common: Options of every training, by section.
+        decoders: Options of the trainings of each decoder, by section.
+        tables: Options of trainings with a table, by section.
+        seeds: For each decoder, seeds of repeated experiments and of the others.
+        hold_out: Share of the particles that no training sees.
+        scored: Particles whose volumes are compared with the truth.
+        drawn: Particles of which UMAP makes a map, at most.
+    """
+
+    name: str
+    simulation: SimulateConfig
+    common: Options
+    decoders: Mapping[str, Options]
+    tables: Options
+    seeds: Mapping[str, tuple[int, int]]
+    hold_out: float = 0.1
+    scored: int = 64
+    drawn: int = 20_000
+
+    def seeds_of(self, experiment: Experiment, decoder: str) -> range:
+        """Seeds of an experiment.
+
+        Args:
+            experiment: The experiment.
+            decoder: The decoder.
+
+        Returns:
+            Counted from zero.
+        """
+        repeated, single = self.seeds[decoder]
+        return range(repeated if experiment.repeated else single)
+
+    def config(
+        self,
+        experiment: Experiment,
+        decoder: str,
+        seed: int,
+        *,
+        parent: Path | None = None,
+        reading: Mapping[str, Any] | None = None,
+    ) -> TrainConfig:
+        """The options of a training.
+
+        Args:
+            experiment: What is trained.
+            decoder: With which decoder.
+            seed: Fixes every random choice.
+            parent: Run that a table starts from.
+            reading: How the particles are read, where it is not as usual.
+
+        Returns:
+            Options that are not resolved yet.
+        """
+        is_table = experiment.options.get("model", {}).get("posterior") == "table"
+        merged = _merge(
+            self.common,
+            self.decoders[decoder],
+            self.tables if is_table else {},
+            experiment.options,
+            {"data": reading or {}, "model": {"decoder": decoder, "pretrained": parent}},
+            {"optimisation": {"seed": seed, "threads": 1}},
+        )
+        return TrainConfig.model_validate(merged)
+
+
+def _merge(*options: Options) -> dict[str, dict[str, Any]]:
+    merged: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for part in options:
+        for section, values in part.items():
+            merged[section] |= values
+    return merged
+
+
+SMALL = Scale(
+    name="small",
+    simulation=SimulateConfig(
+        particles=3300,
+        box=32,
+        pixel_size=9.0,
+        snr=0.4,
+        noise_colour=2.0,
+        angle_error=1.0,
+        shift_error=0.2,
+    ),
+    common={"data": {"shells": 10}, "model": {"z_dim": 4}},
+    decoders={
+        "mlp": {
+            "model": {"decoder_width": 128},
+            "optimisation": {"epochs": 20, "batch_size": 16, "beta_warmup": 10},
+        },
+        "subspace": {"optimisation": {"epochs": 30, "batch_size": 32, "learning_rate": 5e-3}},
+    },
+    tables={},
+    seeds={"mlp": (3, 1), "subspace": (3, 3)},
+)
+PAPER = Scale(
+    name="paper",
+    simulation=SimulateConfig(
+        particles=131_899,
+        box=128,
+        pixel_size=3.275,
+        snr=0.1,
+        noise_colour=2.0,
+        angle_error=1.0,
+        shift_error=0.2,
+    ),
+    common={
+        "model": {"z_dim": 8, "encoder_width": 256, "encoder_layers": 3},
+        "optimisation": {"batch_size": 8, "learning_rate": 1e-4, "objective": "report"},
+    },
+    decoders={
+        "mlp": {
+            "model": {"decoder_width": 256, "decoder_layers": 3},
+            "optimisation": {"epochs": 50},
+        },
+        "subspace": {
+            "optimisation": {
+                "epochs": 50,
+                "batch_size": 64,
+                "learning_rate": 5e-3,
+                "objective": "elbo",
+            }
+        },
+    },
+    tables={
+        "optimisation": {
+            "epochs": 100,
+            "table_learning_rate": 0.01,
+            "table_optimiser": "sparse-adam",
+        }
+    },
+    seeds={"mlp": (3, 1), "subspace": (3, 3)},
+)
+SCALES = {scale.name: scale for scale in (SMALL, PAPER)}

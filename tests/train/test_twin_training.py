@@ -1,0 +1,105 @@
+"""Trainings in which the posterior is shown something else than the likelihood."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from builders import small_config, small_stack
+from cryolatent.data import ParticleStack
+from cryolatent.errors import InputError
+from cryolatent.runs.config import DataConfig, ModelConfig, TrainConfig
+from cryolatent.runs.run import Run
+from cryolatent.runs.system import as_shown, restore
+from cryolatent.train import Watch, infer, prepare, train
+
+KINDS = ("permuted", "noise", "same-pose", "ctf-only")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
+    return small_stack(tmp_path_factory.mktemp("stack") / "data")
+
+
+def config(posterior: str, twin: str | None, **optimisation: object) -> TrainConfig:
+    base = small_config(posterior, **optimisation)
+    return base.model_copy(update={"data": DataConfig.model_validate({"twin": twin})})
+
+
+def finished(path: Path, stack: ParticleStack, *options: str | None) -> Run:
+    run = prepare(path, config(*options), stack, Watch())
+    train(run, stack)
+    return Run.open(path)
+
+
+def means(run: Run) -> torch.Tensor:
+    return run.latents().distribution.mean
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def kill(done: int) -> None:
+    if done >= 48:
+        raise KilledError
+
+
+@pytest.mark.parametrize("twin", KINDS)
+def test_twin_training_resumes_bit_for_bit(stack: ParticleStack, tmp_path: Path, twin: str) -> None:
+    whole = finished(tmp_path / "whole", stack, "encoder", twin)
+    options = config("encoder", twin, checkpoint_minutes=1e-9)
+    run = prepare(tmp_path / "killed", options, stack, Watch())
+    with pytest.raises(KilledError):
+        train(run, stack, Watch(advance=kill))
+    run = Run.open(run.path)
+    assert run.manifest.status == "interrupted"
+    train(run, run.open_stack())
+    a, b = (r.checkpoint().tensors for r in (whole, run))
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+    assert torch.equal(means(whole), means(Run.open(run.path)))
+
+
+def test_posterior_is_read_from_what_it_was_shown(stack: ParticleStack, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", stack, "encoder", "permuted")
+    shown = infer(restore(run), as_shown(run.config, run.open_stack()), seed=0)
+    assert torch.equal(shown.distribution.mean, means(run))
+    own = infer(restore(run), run.open_stack(), seed=0)
+    assert not torch.isclose(own.distribution.mean, means(run)).any()
+
+
+def test_table_looks_at_no_evidence(stack: ParticleStack, tmp_path: Path) -> None:
+    """The likelihood's side of a twinned training is that of the training without."""
+    plain, twinned = (finished(tmp_path / str(t), stack, "table", t) for t in (None, "noise"))
+    a, b = (run.checkpoint().tensors for run in (plain, twinned))
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def test_particles_of_a_run_are_opened_without_the_twin(
+    stack: ParticleStack, tmp_path: Path
+) -> None:
+    run = prepare(tmp_path / "run", config("encoder", "permuted"), stack, Watch())
+    assert run.open_stack().twin is None
+
+
+def test_twin_made_of_more_particles_is_kept(stack: ParticleStack) -> None:
+    options = config("encoder", "permuted")
+    half = as_shown(options, stack).select(torch.arange(10))
+    assert as_shown(options, half) is half
+
+
+def test_impossible_twin_writes_nothing(stack: ParticleStack, tmp_path: Path) -> None:
+    one = stack.select(torch.arange(1))
+    with pytest.raises(InputError, match="--twin"):
+        prepare(tmp_path / "run", config("encoder", "permuted"), one, Watch())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("posterior", ["exact", "categorical"])
+def test_exact_posteriors_have_no_twins(posterior: str) -> None:
+    with pytest.raises(ValidationError, match=r"--twin noise: expected posterior encoder or table"):
+        TrainConfig(
+            data=DataConfig(twin="noise"),
+            model=ModelConfig.model_validate({"posterior": posterior}),
+        )
