@@ -74,10 +74,11 @@ class Poses:
         Returns:
             The poses.
         """
-        import roma
+        from scipy.spatial.transform import Rotation
 
-        matrices = torch.as_tensor(roma.rotvec_to_rotmat(rotation_vectors.double()))
-        return Poses(matrices.mT.to(shifts_angstrom.dtype), -shifts_angstrom)
+        # roma takes a second to import, longer than a large file takes to open
+        matrices = Rotation.from_rotvec(rotation_vectors.double().numpy()).as_matrix()
+        return Poses(torch.from_numpy(matrices).mT.to(shifts_angstrom.dtype), -shifts_angstrom)
 
     @staticmethod
     def from_cryodrgn(
