@@ -172,6 +172,8 @@ def test_project_trains_resumes_and_notices_changes(project, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert run(["train", "-o", str(out), "--resume", "--epochs", "2"]) == 0
     assert len(Run.open(out).open_stack()) == 4
+    infer = ["infer", str(out), str(project.folder / "images.mrcs"), "-o", "z.parquet"]
+    assert run([*infer, "--poses", str(project.poses), "--ctf", str(project.ctf)]) == 0
     poses_with(project, 1, lambda r: r[[1, 2, 0]])
     assert run(["train", "-o", str(out), "--resume", "--epochs", "3"]) == 2
     assert "another content than when the run began" in capsys.readouterr().err

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 
 
+def tell(line: str) -> None:
+    """Print a line of progress as it is.
+
+    Args:
+        line: What has been done.
+    """
+    console.print(line, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
     """Show a progress bar for each stage.
@@ -78,7 +87,8 @@ def epoch_line(entry: dict) -> str:
             f"{entry['volumes']:>2}  evidence {entry['objective']:10.2f} nats/particle  "
             f"{entry['seconds']:.0f} s"
         )
+    key, name = ("kl", "KL") if "kl" in entry else ("negative_log_prior", "-log prior")
     return (
         f"epoch {entry['epoch'] + 1:>4}  reconstruction {entry['reconstruction']:.4g}  "
-        f"KL {entry['kl']:.3f}  {entry['seconds']:.0f} s"
+        f"{name} {entry[key]:.3f}  {entry['seconds']:.0f} s"
     )

@@ -37,6 +37,7 @@ class Experiment:
         decoders: Decoders with which it makes sense.
         repeated: Whether it has several seeds even where a training is expensive.
         move: For a claim about moved images, which move; such an experiment trains nothing.
+        appendix: Section of the report that describes it without a figure.
     """
 
     name: str
@@ -50,10 +51,13 @@ class Experiment:
     decoders: tuple[str, ...] = ("mlp", "subspace")
     repeated: bool = False
     move: str | None = None
+    appendix: str = ""
 
     @property
     def label(self) -> str:
-        """Its figures, or that it is an addition."""
+        """Its figures or section, or that it is an addition."""
+        if self.appendix:
+            return f"Appendix {self.appendix}"
         return " and ".join(f"Figure {n}" for n in self.figures) or "Added"
 
 
@@ -104,20 +108,22 @@ EXPERIMENTS = (
     Experiment(
         "table-pretrained",
         (),
-        "Lookup table, started from the encoder's latents and trained (appendix C.1.1)",
+        "Lookup table, started from the encoder's latents and trained",
         "Heterogeneous volumes, as with the other trained tables.",
         Claim.ALIKE,
         _table(table_start="pretrained"),
         pretrained="baseline",
+        appendix="C.1.1",
     ),
     Experiment(
         "table-wide",
         (),
-        "Lookup table, log σ² = 0 at the start (appendix C.1)",
+        "Lookup table, log σ² = 0 at the start",
         "A start with variance one troubles the training.",
         Claim.POORER,
         _table(table_start="zero", table_log_var=0.0),
         against="table-zero",
+        appendix="C.1",
     ),
     Experiment(
         "frozen-pretrained",

@@ -1,0 +1,133 @@
+"""The report's experiments, from declaration to page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cryolatent.errors import InputError
+from cryolatent.runs.run import Run
+from cryolatent.studies.reproduce.experiments import BY_NAME, EXPERIMENTS
+from cryolatent.studies.reproduce.reproduce import Request, chosen, reproduce
+from cryolatent.studies.reproduce.scales import PAPER, SCALES, SMALL, Scale
+
+TINY = replace(
+    SMALL,
+    simulation=SMALL.simulation.model_copy(
+        update={"particles": 120, "box": 16, "pixel_size": 18.0}
+    ),
+    common={
+        "data": {"shells": 6},
+        "model": {"z_dim": 3, "encoder_width": 16, "encoder_layers": 1},
+    },
+    decoders={"subspace": {"optimisation": {"epochs": 2, "batch_size": 32}}},
+    seeds={"subspace": (2, 1)},
+    scored=8,
+)
+NAMES = ("frozen-pretrained", "fig7", "shift")
+
+
+def names_of(*asked: str) -> set[str]:
+    return {experiment.name for experiment in chosen(asked)}
+
+
+def test_experiment_brings_what_it_is_compared_with() -> None:
+    assert names_of("fig25") == {"baseline", "small", "small-twin"}
+    assert names_of("aligned-shift") == {"baseline", "aligned", "aligned-shift"}
+    assert names_of("fig21") == {"baseline", "frozen-pretrained"}
+    assert names_of("fig19") == names_of("fig3") == {"baseline"}
+    assert names_of("all") == set(BY_NAME)
+
+
+def test_unknown_experiment_is_refused() -> None:
+    with pytest.raises(InputError, match="fig99"):
+        chosen(["fig99"])
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=list(SCALES))
+def test_every_experiment_is_a_valid_configuration(scale: Scale) -> None:
+    for experiment in EXPERIMENTS:
+        for decoder in experiment.decoders:
+            parent = Path("parent") if experiment.pretrained else None
+            config = scale.config(experiment, decoder, 1, parent=parent).resolved()
+            assert config.model.decoder == decoder
+            assert config.optimisation.seed == 1
+
+
+def test_scale_of_the_report_is_the_reports() -> None:
+    baseline = PAPER.config(BY_NAME["baseline"], "mlp", 0).resolved()
+    assert (PAPER.simulation.box, baseline.model.z_dim, baseline.optimisation.epochs) == (
+        128,
+        8,
+        50,
+    )
+    assert (baseline.optimisation.batch_size, baseline.optimisation.learning_rate) == (8, 1e-4)
+    assert (baseline.model.encoder_layers, baseline.model.encoder_width) == (3, 256)
+    assert baseline.optimisation.beta == 1 / 8
+    table = PAPER.config(BY_NAME["table-random"], "mlp", 0).resolved()
+    assert (table.optimisation.epochs, table.optimisation.table_learning_rate) == (100, 0.01)
+    noise = SMALL.config(BY_NAME["twin-noise-large"], "mlp", 0)
+    assert (noise.model.encoder_layers, noise.model.encoder_width) == (5, 1024)
+
+
+def test_repeated_experiments_have_several_seeds() -> None:
+    repeated = {"baseline", "table-random", "twin-permuted"}
+    assert {e.name for e in EXPERIMENTS if len(SMALL.seeds_of(e, "mlp")) == 3} == repeated
+    assert all(len(SMALL.seeds_of(e, "subspace")) == 3 for e in EXPERIMENTS)
+
+
+@pytest.fixture(scope="module")
+def request_made(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    output = tmp_path_factory.mktemp("study") / "out"
+    return Request(NAMES, output, TINY, decoders=("subspace",), workers=2)
+
+
+@pytest.fixture(scope="module")
+def page(request_made: Request) -> str:
+    return reproduce(request_made).read_text()
+
+
+def test_page_holds_every_row_with_numbers_and_verdict(page: str) -> None:
+    for name in ("baseline", "frozen-pretrained", "twin-permuted", "shift"):
+        experiment = BY_NAME[name]
+        section = page.split(f'<section id="{name}"')[1].split("</section>", maxsplit=1)[0]
+        assert experiment.label in section
+        assert experiment.saw.replace("'", "&#39;") in section
+        assert 'class="verdict' in section
+        assert "<svg" in section
+    assert "Adjusted Rand index" in page
+    assert "ELBO, held out" in page
+    assert "Displacement, image alone" in page
+
+
+def test_page_stands_alone(page: str) -> None:
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_every_seed_is_a_run_of_its_own(request_made: Request, page: str) -> None:
+    runs = request_made.output / "runs" / "subspace"
+    found = {str(path.parent.relative_to(runs)) for path in runs.glob("*/*/manifest.json")}
+    assert found == {"baseline/0", "baseline/1", "frozen-pretrained/0", "twin-permuted/0"} | {
+        "twin-permuted/1"
+    }
+    assert Run.open(runs / "twin-permuted" / "1").config.data.twin == "permuted"
+    pretrained = Run.open(runs / "frozen-pretrained" / "0").config.model.pretrained
+    assert pretrained == (runs / "baseline" / "0").resolve()
+
+
+def test_second_call_trains_nothing(request_made: Request, page: str) -> None:
+    runs = sorted(request_made.output.glob("runs/*/*/*/checkpoints/*.safetensors"))
+    before = [path.stat().st_mtime_ns for path in runs]
+    told: list[str] = []
+    again = reproduce(request_made, told.append)
+    assert [path.stat().st_mtime_ns for path in runs] == before
+    assert "simulating" not in "".join(told)
+    assert again.exists()
+
+
+def test_other_options_are_refused(request_made: Request, page: str) -> None:
+    more = {"subspace": {"optimisation": {"epochs": 3, "batch_size": 32}}}
+    with pytest.raises(Exception, match="a run with other options"):
+        reproduce(replace(request_made, scale=replace(TINY, decoders=more)))
