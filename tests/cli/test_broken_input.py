@@ -207,7 +207,7 @@ def nan_angle(p):
     p.replace(" ".join(row), " ".join([*row[:2], "nan", *row[3:]]))
 
 
-@case("images.mrcs, particle row 4: found a pose that is no rotation", "determinant +1")
+@case("poses.pkl, row 4: found a pose that is no rotation", "determinant +1")
 def reflection(p):
     rotations = np.tile(np.eye(3), (COUNT, 1, 1))
     rotations[3, 2, 2] = -1

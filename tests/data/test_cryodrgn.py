@@ -119,7 +119,7 @@ def test_wrong_tables_are_named(project):
         open_project(project, ctf=many)
     with pytest.raises(InputError, match=r"row 2: found rotations that are not finite"):
         open_project(project, poses=poses_with(project, 1, lambda r: r * np.nan))
-    with pytest.raises(InputError, match=r"particle row 3: found a pose that is no rotation"):
+    with pytest.raises(InputError, match=r"poses\.pkl, row 3: found a pose that is no rotation"):
         open_project(project, poses=poses_with(project, 2, lambda r: -r))
 
 

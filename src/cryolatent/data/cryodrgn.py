@@ -10,10 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.data.particle_file import ParticleFile
+from cryolatent.data.stack import ROTATION_TOLERANCE
 from cryolatent.data.stacks import ImageNames, locate_stack
 from cryolatent.errors import InputError
 from cryolatent.io import read_pickles, stack_shape
-from cryolatent.physics import CTF, Poses
+from cryolatent.physics import CTF, Poses, rotation_defect
 
 CTF_COLUMNS = 9
 LARGEST = 2**62
@@ -94,7 +95,7 @@ def read_poses(path: str | Path, count: int, side_angstrom: Float[Tensor, " n"])
         The poses.
 
     Raises:
-        InputError: If the file does not fit the images, or a number is not finite.
+        InputError: If the file does not fit the images, or a pose is not finite or no rotation.
     """
     what = f"poses.pkl of {count} particles"
     found = _one(path, what)
@@ -103,6 +104,16 @@ def read_poses(path: str | Path, count: int, side_angstrom: Float[Tensor, " n"])
     shifts = np.zeros((count, 2))
     if len(parts) > 1:
         shifts = _array(path, parts[1], (count, 2), "displacements")
+    bad = torch.nonzero(rotation_defect(torch.from_numpy(rotations)) >= ROTATION_TOLERANCE)
+    if len(bad):
+        row = int(bad[0, 0])
+        raise InputError(
+            path,
+            f"a pose that is no rotation ({rotations[row].round(4).ravel().tolist()})",
+            "an orthonormal matrix with determinant +1",
+            "Make the file again, or remove the particle from every file.",
+            row=f"row {row + 1}",
+        )
     return Poses.from_cryodrgn(
         torch.from_numpy(rotations).float(), torch.from_numpy(shifts).float(), side_angstrom
     )
@@ -239,7 +250,7 @@ def _array(path: str | Path, value: Any, shape: tuple[int, ...], what: str) -> n
             path,
             f"{what} that are not finite",
             "finite numbers",
-            "Remove the particle from every file, or with --ind.",
+            "Remove the particle from every file.",
             row=f"row {bad[0] + 1}",
         )
     return value.astype(np.float64)
