@@ -1,5 +1,6 @@
 """Broken input through the command line: code 2, one line, nothing written."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -309,15 +310,22 @@ def test_the_project_trains_before_it_is_broken(tmp_path, monkeypatch):
     assert run(["train", project.particles, "-o", "b", *project.options, *SMALL]) == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
-def test_folder_without_permission_is_named(tmp_path, capsys):
+@pytest.mark.parametrize("command", ["train", "backproject"])
+def test_folder_without_permission_is_named(tmp_path, monkeypatch, capsys, command):
+    """Permissions do not bind root, so the system's refusal is put in its place."""
     small_stack(tmp_path / "data")
-    (tmp_path / "locked").mkdir(mode=0o500)
-    out = str(tmp_path / "locked" / "run")
-    assert run(["train", str(tmp_path / "data" / "particles.star"), "-o", out, *SMALL]) == 2
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    out, star = str(tmp_path / "locked" / "run"), str(tmp_path / "data" / "particles.star")
+    assert run([command, star, "-o", out, *(SMALL if command == "train" else [])]) == 2
     error = capsys.readouterr().err
     assert "Permission denied" in error
     assert "locked" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "locked").exists()
 
 
 def limited(tokens: list[str], limit: int) -> subprocess.CompletedProcess:
