@@ -91,7 +91,7 @@ def zernike_polynomial(
         doi:10.1364/JOSA.66.000207, eq. 1.
 
     Examples:
-        >>> zernike_polynomial([0, 0, 1.0], EVEN).tolist()  # 2 r² - 1
+        >>> zernike_polynomial([0.0, 0.0, 1.0], EVEN).tolist()  # 2 r² - 1
         [-1.0, 2.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     total = np.zeros(len(powers))
@@ -143,7 +143,7 @@ def beam_tilt_polynomial(
         RELION's odd Zernike polynomials.
 
     Source:
-        Glaeser, Typke, Tiemeijer, Pulokas and Cheng 2011, doi:10.1016/j.jsb.2010.12.005, eq. 5;
+        Glaeser, Typke, Tiemeijer, Pulokas and Cheng 2011, doi:10.1016/j.jsb.2010.12.005;
         sign as in RELION.
     """
     factor = -2 * np.pi * 1e7 * spherical_aberration_mm * wavelength_angstrom**2
