@@ -1,10 +1,12 @@
 """Particles, their observations, and the batches that training draws from them."""
 
 from cryolatent.data.batch import Batch, Evidence, Twin
+from cryolatent.data.door import Tables, open_particles, open_star
 from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
-from cryolatent.data.images import ImageSource, MrcImages
-from cryolatent.data.relion import open_star, pixel_sizes_angstrom, unique_ids
+from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
+from cryolatent.data.relion_optics import pixel_sizes_angstrom
 from cryolatent.data.stack import ParticleStack, original_names
+from cryolatent.data.stacks import unique_ids
 from cryolatent.data.statistics import StackStatistics, scan
 from cryolatent.data.twins import twin_of
 
@@ -18,8 +20,11 @@ __all__ = [
     "ImageSource",
     "MrcImages",
     "ParticleStack",
+    "PhaseCorrectedImages",
     "StackStatistics",
+    "Tables",
     "Twin",
+    "open_particles",
     "open_star",
     "original_names",
     "pixel_sizes_angstrom",

@@ -71,6 +71,7 @@ class ParticleStack:
         half_set: For each particle the half-set (1 or 2) that the source assigned, or 0.
         shells: Last Fourier shell used; by default all below Nyquist.
         datadir: Folder that image names had to be looked up in, if not the source's own.
+        tables: Files whose content makes the stack, images excepted; by default `source`.
         twin: What the posterior is shown in place of the observations.
 
     Raises:
@@ -87,6 +88,7 @@ class ParticleStack:
     half_set: np.ndarray
     shells: int | None = None
     datadir: Path | None = None
+    tables: tuple[Path, ...] = ()
     twin: Twin | None = None
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ SCHEMA = 1
 
 
 def input_digest(stack: ParticleStack) -> str:
-    """Hash a particle file and what can be hashed of its stacks without reading them whole.
+    """Hash particle files and what can be hashed of their stacks without reading them whole.
 
     Args:
         stack: The particles.
@@ -21,7 +21,9 @@ def input_digest(stack: ParticleStack) -> str:
     Returns:
         SHA-256 in hexadecimal.
     """
-    digest = hashlib.sha256(stack.source.read_bytes())
+    digest = hashlib.sha256()
+    for table in stack.tables or (stack.source,):
+        digest.update(table.read_bytes())
     digest.update(stack.images.fingerprint())
     return digest.hexdigest()
 

@@ -148,7 +148,7 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
         InputError: If the folder is taken or the data are not usable.
     """
     Run.check_free(path)
-    data = config.data.model_copy(update={"datadir": stack.datadir})
+    data = config.data.located(stack.datadir)
     config = config.model_copy(update={"data": data}).resolved()
     stack = as_shown(config, stack)
     watch.stage("reading particles", len(stack.images))

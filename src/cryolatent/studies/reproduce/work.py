@@ -11,7 +11,7 @@ from cryolatent.analysis import Estimate
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.embedding import umap_coordinates
 from cryolatent.audits import RotationTest, ShiftTest
-from cryolatent.data import ParticleStack, open_star
+from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models import Decoder
 from cryolatent.report.volumes import axis_projections
@@ -59,7 +59,7 @@ class Particles:
         Returns:
             Those to train on, and those kept aside.
         """
-        stack = open_star(self.star, **config.data.reading())
+        stack = open_particles(self.star, **config.data.reading())
         kept, held = stack.hold_out(self.hold_out, self.seed)
         return stack.select(kept), stack.select(held[: self.held])
 
