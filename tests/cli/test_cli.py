@@ -31,6 +31,9 @@ def test_from_star_to_report(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert run([*train, *SMALL]) == 0
     assert run(["analyze", out, "--truth", str(data / "truth"), "--clusters", "3"]) == 0
     assert run(["report", out]) == 0
+    chosen = tmp_path / "chosen.star"
+    assert run(["export", out, "--select", "cluster=0", "z0>-99", "-o", str(chosen)]) == 0
+    assert "cryolatentMean7" in chosen.read_text()
     assert Run.open(out).manifest.status == "finished"
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     printed = capsys.readouterr().out
@@ -139,6 +142,8 @@ def test_resume_refuses_other_options(
         ["infer", "missing", "x.star", "-o", "z.parquet"],
         ["infer", "missing", "x.star"],
         ["infer", "missing", "x.star", "-o", "z.parquet", "--starts", "0"],
+        ["export", "missing", "-o", "out.star"],
+        ["export", "missing"],
         ["volumes", "missing", "-o", "out"],
         ["volumes", "missing", "-o", "out", "--clusters", "0"],
     ],

@@ -11,6 +11,7 @@ from cryolatent.analysis.agreement import (
 )
 from cryolatent.analysis.analyze import analyze
 from cryolatent.analysis.bootstrap import mean_estimate
+from cryolatent.analysis.export import Exported, export
 from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
 from cryolatent.analysis.motion import explained_variance, predicted_coordinate, rank_correlation
 from cryolatent.analysis.oracle import Oracle, oracle
@@ -26,6 +27,7 @@ from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 __all__ = [
     "Agreement",
     "Estimate",
+    "Exported",
     "LocalVolumes",
     "Oracle",
     "Reconstruction",
@@ -35,6 +37,7 @@ __all__ = [
     "analyze",
     "compare",
     "explained_variance",
+    "export",
     "fsc_area",
     "knn_overlap",
     "linear_cka",

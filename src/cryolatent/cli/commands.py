@@ -429,3 +429,40 @@ def volumes(
             f"{found.resolution_angstrom:.2f} Å (FSC 0.143)"
         )
     print(f"wrote {output}")
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    output: Output,
+    select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+) -> None:
+    """Write chosen particles of a run back as the file they came from.
+
+    Every column that the file had stays as it was, as text; latent means, cluster and evidence are
+    added. A particle of a symmetry-expanded run is written if any of its copies is chosen.
+
+    ```
+    cryolatent export run/ --select cluster=0,2 -o selected.star
+    cryolatent export run/ --select 'z0>0.5' --select 'z1<=2' -o selected.star
+    cryolatent export run/ --select 'share3>0.8' -o selected.cs
+    cryolatent export run/ --select ids=names.txt -o rows.npy
+    ```
+
+    Parameters
+    ----------
+    run
+        A finished run; clusters need cryolatent analyze.
+    output
+        New file: .star if the run was trained on one, .cs if on one; .npy for row numbers, which
+        --ind reads.
+    select
+        cluster=0,2, ids=FILE (one name a line), or a comparison of z0, z1 ..., share0 ..., elbo or
+        log_joint with a number; all of them if there are several, all particles if left out.
+    """
+    from cryolatent.analysis import export as run_export
+    from cryolatent.runs.run import Run
+
+    done = run_export(Run.open(run), output, select)
+    print(f"wrote {output}: {len(done.rows)} of {done.particles} particles of {done.source}")

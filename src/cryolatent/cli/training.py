@@ -5,7 +5,6 @@ from pathlib import Path
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.manifest import input_digest
 from cryolatent.runs.run import Run
 
 
@@ -38,12 +37,4 @@ def resume_run(output: Path, options: TrainConfig) -> tuple[Run, ParticleStack]:
     if epochs < done:
         raise InputError("--epochs", str(epochs), f"at least the {done} done", "Ask for more.")
     run = run.set_config(wanted)
-    stack = run.open_stack()
-    if input_digest(stack) != run.manifest.input_sha256:
-        raise InputError(
-            run.manifest.input,
-            "another content than when the run began",
-            f"SHA-256 {run.manifest.input_sha256[:12]}...",
-            "Put the file back, or begin a new run.",
-        )
-    return run, stack
+    return run, run.open_unchanged_stack()

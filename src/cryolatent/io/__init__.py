@@ -1,7 +1,7 @@
 """Files to arrays and back: MRC, STAR, cryoSPARC's .cs and cryoDRGN's pickles."""
 
 from cryolatent.io.arrays import read_arrays
-from cryolatent.io.cs import read_cs
+from cryolatent.io.cs import read_cs, write_cs
 from cryolatent.io.mrc import (
     new_stack,
     read_images,
@@ -18,9 +18,11 @@ from cryolatent.io.star import (
     split_image_names,
     write_star,
 )
+from cryolatent.io.star_text import StarText, read_star_text
 
 __all__ = [
     "StarTable",
+    "StarText",
     "new_stack",
     "read_arrays",
     "read_cs",
@@ -28,10 +30,12 @@ __all__ = [
     "read_mask",
     "read_pickles",
     "read_star",
+    "read_star_text",
     "read_volume",
     "split_image_name",
     "split_image_names",
     "stack_shape",
+    "write_cs",
     "write_star",
     "write_volume",
 ]

@@ -51,3 +51,28 @@ def read_cs(path: str | Path) -> np.ndarray:
     if len(table) == 0:
         raise InputError(path, "no particles", "at least one record", "Check the selection.")
     return table
+
+
+def write_cs(
+    path: str | Path,
+    records: np.ndarray,
+    added: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Write a ``.cs`` file.
+
+    Args:
+        path: Where to write; an existing file is replaced.
+        records: One record per particle.
+        added: Further fields, one entry for each record; a field of that name is replaced.
+    """
+    added = added or {}
+    kept = [name for name in records.dtype.names or () if name not in added]
+    fields = [(name, records.dtype[name]) for name in kept]
+    fields += [(name, values.dtype) for name, values in added.items()]
+    table = np.zeros(len(records), dtype=fields)
+    for name in kept:
+        table[name] = records[name]
+    for name, values in added.items():
+        table[name] = values
+    with Path(path).open("wb") as stream:
+        np.save(stream, table, allow_pickle=False)

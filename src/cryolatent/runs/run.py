@@ -30,7 +30,7 @@ from cryolatent.runs.latents import (
     write_latents,
     write_rows,
 )
-from cryolatent.runs.manifest import Manifest
+from cryolatent.runs.manifest import Manifest, input_digest
 
 KEEP = 2
 
@@ -176,6 +176,25 @@ class Run:
             InputError: If the input is not there or cannot be read.
         """
         return open_particles(self.manifest.input, **self.config.data.reading())
+
+    def open_unchanged_stack(self) -> ParticleStack:
+        """Open the particles that the run was trained on, and make sure that they are the same.
+
+        Returns:
+            The stack, as `open_stack` returns it.
+
+        Raises:
+            InputError: If the input is not there, cannot be read, or has changed.
+        """
+        stack = self.open_stack()
+        if input_digest(stack) != self.manifest.input_sha256:
+            raise InputError(
+                self.manifest.input,
+                "another content than when the run began",
+                f"SHA-256 {self.manifest.input_sha256[:12]}...",
+                "Put the file back, or begin a new run.",
+            )
+        return stack
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append an entry to ``log.jsonl``.

@@ -1,0 +1,128 @@
+"""Particles of a run written back as the file they came from, with what is believed of them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from cryolatent.analysis.selection import choose, cluster_labels, quantities
+from cryolatent.errors import InputError
+from cryolatent.io import read_cs, read_star, read_star_text, write_cs
+from cryolatent.runs.files import write_atomically
+from cryolatent.runs.run import Run
+
+STACKS = (".mrcs", ".mrc", ".txt")
+COPY = re.compile(r".*#(\d+)")
+TITLES = {"elbo": "Elbo", "log_joint": "LogJoint", "cluster": "Cluster"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        path: The file.
+        rows: Particles in it, as rows of the original file.
+        particles: Rows of the original file that the run knows.
+        source: The original file.
+    """
+
+    path: Path
+    rows: Int[np.ndarray, " n"]
+    particles: int
+    source: Path
+
+
+def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
+    """Write the chosen particles of a run in the format of its input.
+
+    Rows of a STAR file are copied as text, so nothing in them changes, and optics groups and
+    comments stay; records of a ``.cs`` file are copied bytes. What the run believes is added:
+    latent means or shares, cluster if the run is analysed, and the particle's evidence lower bound
+    or log joint density. A particle of a symmetry-expanded run is written once if any of its copies
+    is chosen, with the values of the first such copy, its number and how many were chosen.
+
+    Args:
+        run: A finished run.
+        output: New ``.star`` file if the run's input was one, ``.cs`` if it was one; or ``.npy``
+            for the numbers of the chosen rows alone, which every input has and ``--ind`` reads.
+        conditions: As in `cryolatent.analysis.selection.choose`; all particles if empty.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: If the output exists or is of another kind, the input has changed, or a
+            condition cannot be answered or leaves nothing.
+    """
+    run.check_finished()
+    if output.exists():
+        raise InputError(output, "something there", "a new file", "Choose another -o.")
+    source = run.manifest.input
+    _check_kind(source, output)
+    latents = run.latents()
+    chosen = np.flatnonzero(choose(run, latents, conditions))
+    stack = run.open_unchanged_stack().select_ids(latents.ids)
+    of_particle = stack.source_rows[stack.offsets[:-1].numpy()]
+    rows, first, copies = np.unique(of_particle[chosen], return_index=True, return_counts=True)
+    shown = chosen[first]
+    columns = quantities(latents)
+    labels = cluster_labels(run, latents)
+    if labels is not None:
+        columns["cluster"] = labels
+    columns = {name: values[shown] for name, values in columns.items()}
+    if run.config.data.symmetry != "C1" and (len(of_particle) > len(np.unique(of_particle))):
+        matches = [COPY.fullmatch(name) for name in latents.ids[shown].tolist()]
+        columns["copy"] = np.array([int(found.group(1)) if found else 1 for found in matches])
+        columns["copies"] = copies
+    write_atomically(output, lambda partial: _write(partial, output.suffix, source, rows, columns))
+    return Exported(output, rows, len(np.unique(of_particle)), source)
+
+
+def _check_kind(source: Path, output: Path) -> None:
+    own = source.suffix.lower()
+    own = own if own in (".cs", *STACKS) else ".star"
+    kinds = [".npy"] if own in STACKS else [own, ".npy"]
+    if output.suffix.lower() not in kinds:
+        raise InputError(
+            output,
+            f"a name that ends in {output.suffix or 'nothing'}, of a run on {source.name}",
+            " or ".join(kinds),
+            "Choose another -o; .npy holds row numbers for --ind.",
+        )
+
+
+def _write(
+    path: Path,
+    kind: str,
+    source: Path,
+    rows: Int[np.ndarray, " n"],
+    columns: dict[str, np.ndarray],
+) -> None:
+    if kind.lower() == ".npy":
+        with path.open("wb") as stream:
+            np.save(stream, rows)
+    elif kind.lower() == ".cs":
+        fields = {f"cryolatent/{name}": values for name, values in columns.items()}
+        write_cs(path, read_cs(source)[rows], fields)
+    else:
+        text = read_star_text(source)
+        if len(text) != len(read_star(source)):
+            raise InputError(
+                source,
+                f"{len(text)} lines of particles, but {len(read_star(source))} particles",
+                "one particle a line",
+                "Write the file again with RELION or starfile.",
+            )
+        added = {_title(name): [str(v) for v in values] for name, values in columns.items()}
+        content = text.subset(rows, added)
+        path.write_bytes(content.encode("utf-8", "surrogateescape"))
+
+
+def _title(name: str) -> str:
+    """A STAR file's column of a quantity: ``z0`` is cryolatentMean0."""
+    title = TITLES.get(name) or re.sub(r"^z(?=\d)", "Mean", name)
+    return "cryolatent" + title[0].upper() + title[1:]

@@ -1,0 +1,237 @@
+"""Particles written back as the file they came from."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from builders import small_config, small_stack
+from cryolatent.analysis import export
+from cryolatent.data import ParticleStack, Tables, open_particles
+from cryolatent.errors import InputError
+from cryolatent.io import read_cs, read_star, read_star_text, read_volume
+from cryolatent.models import DiagonalNormal, Distribution, OneOf
+from cryolatent.runs.manifest import Manifest
+from cryolatent.runs.run import Checkpoint, Latents, Run
+
+COUNT = 40
+
+
+def finished(folder: Path, stack: ParticleStack, believed: Distribution, **data) -> Run:
+    """A run that was never trained, with given latents."""
+    config = small_config("table")
+    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
+    manifest = Manifest.of(stack, seed=0, threads=1)
+    run = Run.create(folder, config, manifest, Checkpoint({}, {"epoch": 0}))
+    run.write_latents(
+        Latents(stack.ids, believed, torch.arange(float(len(stack))), torch.ones(len(stack)))
+    )
+    return Run.open(folder)
+
+
+def normal(count: int) -> DiagonalNormal:
+    means = torch.stack([torch.linspace(-1, 1, count), torch.randn(count)], dim=-1)
+    return DiagonalNormal(means, torch.zeros(count, 2))
+
+
+def analysed(run: Run, labels: np.ndarray) -> Run:
+    folder = run.path / "analysis"
+    folder.mkdir()
+    table = pa.table({"id": run.latents().ids.tolist(), "cluster": labels})
+    pq.write_table(table, folder / "embedding.parquet")
+    (folder / "summary.json").write_text("{}")
+    return run
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> ParticleStack:
+    return small_stack(tmp_path / "data", particles=COUNT)
+
+
+@pytest.fixture
+def run(tmp_path: Path, stack: ParticleStack) -> Run:
+    return analysed(finished(tmp_path / "run", stack, normal(COUNT)), np.arange(COUNT) % 3)
+
+
+def cells(path: Path, columns: int) -> list[list[str]]:
+    text = read_star_text(path)
+    return [text.lines[row].split()[:columns] for row in text.rows]
+
+
+def test_rows_of_a_star_file_come_back_as_text(run: Run, tmp_path: Path) -> None:
+    original = run.manifest.input
+    columns = len(read_star_text(original).columns)
+    done = export(run, tmp_path / "data" / "out.star", ["cluster=0,2", "z0>0"])
+    labels, z0 = np.arange(COUNT) % 3, np.linspace(-1, 1, COUNT)
+    wanted = np.flatnonzero((labels != 1) & (z0 > 0))
+    assert done.rows.tolist() == wanted.tolist()
+    before = cells(original, columns)
+    assert cells(done.path, columns) == [before[row] for row in wanted]
+    made, source = read_star(done.path), read_star(original)
+    assert made.optics.equals(source.optics)
+    assert made.particles["cryolatentCluster"].tolist() == labels[wanted].tolist()
+    latents = run.latents()
+    mean = made.particles["cryolatentMean1"].to_numpy(np.float32)
+    assert (mean == latents.distribution.mean[wanted, 1].numpy()).all()
+    assert made.particles["cryolatentElbo"].tolist() == (-wanted - 1).tolist()
+
+
+def test_what_was_exported_is_read_and_exported_again(run: Run, tmp_path: Path) -> None:
+    done = export(run, tmp_path / "data" / "out.star", ["z0>=0"])
+    stack = open_particles(done.path)
+    original = run.open_stack().select(torch.from_numpy(done.rows))
+    assert stack.ids.tolist() == original.ids.tolist()
+    assert torch.equal(stack.poses.rotations, original.poses.rotations)
+    again = finished(tmp_path / "again", stack, normal(len(stack)))
+    second = export(again, tmp_path / "data" / "again.star", ["z0>0"])
+    table = read_star(second.path).particles
+    assert [name for name in table if "cryolatentMean0" in name] == ["cryolatentMean0"]
+    assert table["cryolatentMean0"].min() > 0
+
+
+def test_shares_names_and_row_numbers(stack: ParticleStack, tmp_path: Path) -> None:
+    shares = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).repeat(COUNT // 2, 1)
+    run = finished(tmp_path / "run", stack, OneOf(shares, torch.zeros(COUNT, 2)))
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(stack.ids[[5, 6, 7]]) + "\n")
+    done = export(run, tmp_path / "data" / "out.star", ["share1 > 0.5", f"ids={names}"])
+    assert done.rows.tolist() == [5, 7]
+    assert "cryolatentShare1" in read_star(done.path).particles
+    rows = export(run, tmp_path / "rows.npy", ["share0>0.5"]).path
+    picked = open_particles(run.manifest.input, tables=Tables(ind=rows))
+    assert picked.ids.tolist() == stack.ids[::2].tolist()
+
+
+def test_a_selected_and_reordered_run_finds_its_rows(stack: ParticleStack, tmp_path: Path) -> None:
+    np.save(tmp_path / "ind.npy", np.array([7, 3, 11]))
+    tables = Tables(ind=tmp_path / "ind.npy")
+    few = open_particles(stack.source, tables=tables)
+    run = finished(tmp_path / "run", few, normal(3), ind=tmp_path / "ind.npy")
+    done = export(run, tmp_path / "out.star", ["z0>-0.5"])  # the second and third: rows 3 and 11
+    assert done.rows.tolist() == [3, 11]
+    assert read_star(done.path).particles["cryolatentMean0"].tolist() == [0, 1]
+    assert done.particles == 3
+
+
+def test_a_particle_with_a_chosen_copy_is_written_once(stack, tmp_path: Path) -> None:
+    expanded = open_particles(stack.source, symmetry="C2")
+    run = finished(tmp_path / "run", expanded, normal(2 * COUNT), symmetry="C2")
+    names = tmp_path / "names.txt"
+    names.write_text(f"{stack.ids[3]}#2\n{stack.ids[9]}\n")
+    done = export(run, tmp_path / "out.star", [f"ids={names}"])
+    assert done.rows.tolist() == [3, 9]
+    table = read_star(done.path).particles
+    assert table["cryolatentCopy"].tolist() == [2, 1]
+    assert table["cryolatentCopies"].tolist() == [1, 2]
+    mean = run.latents().distribution.mean[[7, 18], 0].tolist()
+    assert table["cryolatentMean0"].tolist() == pytest.approx(mean)
+
+
+def cryosparc_run(stack: ParticleStack, tmp_path: Path) -> Run:
+    fields = {
+        "uid": ("<u8", np.arange(COUNT) * 17 + 3),
+        "blob/path": ("S20", np.array([b">particles.mrcs"] * COUNT)),
+        "blob/idx": ("<u4", np.arange(COUNT)),
+        "blob/psize_A": ("<f4", np.full(COUNT, 18.0)),
+        "ctf/df1_A": ("<f4", np.full(COUNT, 2e4)),
+        "ctf/df2_A": ("<f4", np.full(COUNT, 1.9e4)),
+        "ctf/df_angle_rad": ("<f4", np.zeros(COUNT)),
+        "ctf/accel_kv": ("<f4", np.full(COUNT, 300)),
+        "ctf/cs_mm": ("<f4", np.full(COUNT, 2.7)),
+        "ctf/amp_contrast": ("<f4", np.full(COUNT, 0.1)),
+        "alignments3D/pose": (("<f4", (3,)), np.random.default_rng(0).normal(size=(COUNT, 3))),
+        "alignments3D/shift": (("<f4", (2,)), np.zeros((COUNT, 2))),
+    }
+    records = np.zeros(
+        COUNT,
+        [
+            (name, *np.atleast_1d(np.array(kind, dtype=object)))
+            for name, (kind, _) in fields.items()
+        ],
+    )
+    for name, (_, values) in fields.items():
+        records[name] = values
+    path = stack.source.parent / "particles.cs"
+    with path.open("wb") as stream:
+        np.save(stream, records)
+    return finished(tmp_path / "run", open_particles(path), normal(COUNT))
+
+
+def test_records_of_a_cs_file_come_back_as_bytes(stack: ParticleStack, tmp_path: Path) -> None:
+    run = cryosparc_run(stack, tmp_path)
+    original = read_cs(run.manifest.input)
+    done = export(run, tmp_path / "data" / "out.cs", ["z0>0"])
+    made = read_cs(done.path)
+    for field in original.dtype.names:
+        assert made.dtype[field] == original.dtype[field]
+        assert made[field].tobytes() == original[field][done.rows].tobytes()
+    assert made["cryolatent/z0"].dtype == np.float32
+    assert (made["cryolatent/z0"] > 0).all()
+    assert len(open_particles(done.path)) == COUNT // 2
+    with pytest.raises(InputError, match=r"expected \.cs or \.npy"):
+        export(run, tmp_path / "out.star")
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("cluster=7", "numbers from 0 to 2"),
+        ("cluster=a", "numbers from 0 to 2"),
+        ("cluster>1", "cluster=0,2"),
+        ("z7>1", "This run has: cluster, ids, z0, z1, elbo"),
+        ("z0>much", "a number after >"),
+        ("share0>1", "This run has"),
+        ("z0", "comparison"),
+        ("z0>99", "no particle that is chosen"),
+        ("ids=missing.txt", "no such file"),
+    ],
+)
+def test_conditions_that_cannot_be_met(run: Run, tmp_path: Path, condition, words) -> None:
+    with pytest.raises(InputError, match="expected") as caught:
+        export(run, tmp_path / "out.star", [condition])
+    assert words in str(caught.value)
+    assert not (tmp_path / "out.star").exists()
+
+
+def test_unknown_names_are_told_by_line(run: Run, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(f"{run.latents().ids[0]}\n\nnobody\n")
+    with pytest.raises(InputError, match="no particle nobody"):
+        export(run, tmp_path / "out.star", [f"ids={names}"])
+
+
+def test_runs_that_cannot_be_exported(stack: ParticleStack, run: Run, tmp_path: Path) -> None:
+    bare = finished(tmp_path / "bare", stack, normal(COUNT))
+    with pytest.raises(InputError, match="Run cryolatent analyze"):
+        export(bare, tmp_path / "out.star", ["cluster=0"])
+    (tmp_path / "there.star").touch()
+    with pytest.raises(InputError, match="a new file"):
+        export(run, tmp_path / "there.star")
+    stack.source.write_text(stack.source.read_text().replace("300", "200", 1))
+    with pytest.raises(InputError, match="another content"):
+        export(run, tmp_path / "out.star")
+
+
+@pytest.mark.relion
+def test_relion_reads_what_is_written(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    export(run, folder / "all.star")
+    for star in ("particles", "all"):
+        command = ["relion_reconstruct", "--i", f"{star}.star", "--o", f"{star}.mrc", "--ctf"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    same = [read_volume(folder / f"{star}.mrc")[0] for star in ("particles", "all")]
+    assert (same[0] == same[1]).all()
+    done = export(run, folder / "few.star", ["z0>0"])
+    handler = ["relion_star_handler", "--i", "few.star", "--o", "kept.star", "--select"]
+    handler += ["rlnDefocusU", "--minval", "15000"]
+    subprocess.run(handler, cwd=folder, check=True, capture_output=True)
+    few, kept = (read_star(folder / name).particles for name in ("few.star", "kept.star"))
+    inside = few["rlnDefocusU"].to_numpy() >= 15000
+    assert 0 < inside.sum() < len(done.rows)
+    assert kept["rlnImageName"].tolist() == few["rlnImageName"][inside].tolist()
+    # columns that RELION does not know go through it unchanged
+    assert kept["cryolatentMean0"].tolist() == few["cryolatentMean0"][inside].tolist()
