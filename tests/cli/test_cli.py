@@ -144,6 +144,11 @@ def test_resume_refuses_other_options(
         ["infer", "missing", "x.star", "-o", "z.parquet", "--starts", "0"],
         ["export", "missing", "-o", "out.star"],
         ["export", "missing"],
+        ["prepare", "missing.star", "-o", "out"],
+        ["prepare", "missing.star", "-o", "out", "--window", "2"],
+        ["prepare", "missing.star", "-o", "out", "--downsample", "0.5"],
+        ["prepare", "missing.star", "-o", "out", "--dtype", "int8"],
+        ["train", ".", "-o", "out"],
         ["volumes", "missing", "-o", "out"],
         ["volumes", "missing", "-o", "out", "--clusters", "0"],
     ],
@@ -250,6 +255,45 @@ def test_unexpected_error_is_code_4(
     error = capsys.readouterr().err
     assert "a bug" in error
     assert "internal error" in error
+
+
+def test_every_command_reads_a_packed_folder(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    star, packed, out = (
+        str(data / "particles.star"),
+        str(tmp_path / "packed"),
+        str(tmp_path / "run"),
+    )
+    assert run(["prepare", star, "-o", packed, "--dtype", "float16", "--downsample", "1"]) == 0
+    assert "40 particles, box 16" in capsys.readouterr().out
+    assert run(["prepare", star, "-o", packed, "--dtype", "float16", "--downsample", "1"]) == 0
+    assert "already prepared" in capsys.readouterr().out
+    assert run(["train", packed, "-o", out, "--z-dim", "2", *SMALL]) == 0
+    assert run(["train", "-o", out, "--resume", "--epochs", "2"]) == 0
+    assert run(["infer", out, packed, "-o", str(tmp_path / "z.parquet")]) == 0
+    assert run(["infer", out, star, "-o", str(tmp_path / "y.parquet")]) == 2
+    assert "--no-invert-contrast" in capsys.readouterr().err
+    assert run(["backproject", packed, "-o", str(tmp_path / "map")]) == 0
+    assert run(["analyze", out, "--truth", str(data / "truth")]) == 0
+    assert run(["export", out, "-o", str(tmp_path / "all.star")]) == 0
+
+
+def test_findings_are_shown_and_dark_particles_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    small_stack(tmp_path / "data")
+    _nan_pixel(tmp_path / "data")
+    star, packed = str(tmp_path / "data" / "particles.star"), tmp_path / "packed"
+    assert run(["prepare", star, "-o", str(packed)]) == 2
+    shown = capsys.readouterr()
+    assert "000010@particles.mrcs" in shown.out
+    assert "1 of 40 particles" in shown.err
+    assert shown.err.count("\n") == 1
+    assert run(["prepare", star, "-o", str(packed), "--on-bad", "drop", "--invert-contrast"]) == 0
+    printed = capsys.readouterr().out
+    assert "39 particles, 1 dropped" in printed
+    assert "warning: particles may be dark" in printed
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
+from cryolatent.data.packed.reading import file_digest, origin_rows, read_manifest
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star, read_star_text, write_cs
 from cryolatent.runs.files import write_atomically
@@ -61,12 +62,16 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     run.check_finished()
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another -o.")
-    source = run.manifest.input
+    packed = run.manifest.input if run.manifest.input.is_dir() else None
+    source = run.manifest.input if packed is None else read_manifest(packed).source
     _check_kind(source, output)
     latents = run.latents()
     chosen = np.flatnonzero(choose(run, latents, conditions))
     stack = run.open_unchanged_stack().select_ids(latents.ids)
     of_particle = stack.source_rows[stack.offsets[:-1].numpy()]
+    if packed is not None:
+        _check_origin(packed)
+        of_particle = origin_rows(packed)[of_particle]
     rows, first, copies = np.unique(of_particle[chosen], return_index=True, return_counts=True)
     shown = chosen[first]
     columns = quantities(latents)
@@ -80,6 +85,18 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
         columns["copies"] = copies
     write_atomically(output, lambda partial: _write(partial, output.suffix, source, rows, columns))
     return Exported(output, rows, len(np.unique(of_particle)), source)
+
+
+def _check_origin(packed: Path) -> None:
+    """Make sure that the file that particles were packed from is what it was."""
+    manifest = read_manifest(packed)
+    if manifest.table_sha256 and file_digest(manifest.source) != manifest.table_sha256:
+        raise InputError(
+            manifest.source,
+            "another content than when the particles were packed",
+            f"SHA-256 {manifest.table_sha256[:12]}...",
+            "Put the file back, or pack it again.",
+        )
 
 
 def _check_kind(source: Path, output: Path) -> None:

@@ -7,7 +7,13 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.errors import InputError
-from cryolatent.runs.config import InferConfig, ReadingConfig, TablesConfig, TrainConfig
+from cryolatent.runs.config import (
+    InferConfig,
+    PrepareConfig,
+    ReadingConfig,
+    TablesConfig,
+    TrainConfig,
+)
 from cryolatent.simulate.config import SimulateConfig
 
 app = App(
@@ -18,7 +24,7 @@ app = App(
 )
 TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
-TABLES_DEFAULTS = TablesConfig()
+TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 
@@ -76,6 +82,54 @@ def simulate(
 
 
 @app.command
+def prepare(
+    particles: Path,
+    *,
+    output: Output,
+    options: Annotated[PrepareConfig, Parameter(name="*")] = PREPARE_DEFAULTS,
+) -> None:
+    """Check every particle, bring images to one box, normalise them, and pack them in a folder.
+
+    Every command reads the folder in place of the particle file. An interrupted call continues
+    when it is repeated.
+
+    ```
+    cryolatent prepare particles.star -o packed/ --box 128
+    cryolatent prepare particles.star -o packed/ --downsample 2 --dtype float16 --on-bad drop
+    cryolatent train packed/ -o run/
+    ```
+
+    Parameters
+    ----------
+    particles
+        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf; they
+        may mix boxes and pixel sizes.
+    output
+        New folder for images.npy, particles.parquet, findings and manifest.json.
+    """
+    from cryolatent.cli.progress import bar
+    from cryolatent.cli.tables import print_findings, print_packed
+    from cryolatent.data.packed.opening import open_mixed
+    from cryolatent.data.packed.prepare import pack
+
+    inverted = bool(options.invert_contrast)
+    opened = open_mixed(
+        particles, datadir=options.datadir, invert_contrast=inverted, tables=options.tables()
+    )
+    with bar() as stage:
+        done = pack(
+            opened,
+            output,
+            options.packing(),
+            invert_contrast=inverted,
+            workers=options.workers,
+            stage=stage,
+            show=print_findings,
+        )
+    print_packed(done)
+
+
+@app.command
 def train(
     particles: Path | None = None,
     *,
@@ -97,7 +151,8 @@ def train(
     Parameters
     ----------
     particles
-        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf.
+        RELION's .star, cryoSPARC's .cs, images (.mrcs, .mrc, .txt) with --poses and --ctf, or a
+        folder of cryolatent prepare.
     output
         New run directory.
     config
@@ -342,7 +397,8 @@ def backproject(
     Parameters
     ----------
     particles
-        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf.
+        RELION's .star, cryoSPARC's .cs, images (.mrcs, .mrc, .txt) with --poses and --ctf, or a
+        folder of cryolatent prepare.
     output
         New folder for map.mrc, half1.mrc, half2.mrc and summary.json.
     mask

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cryolatent.analysis import Estimate, Summary
+from cryolatent.data.packed.checks import Finding
+from cryolatent.data.packed.prepare import DOUBT, Packed, contrast_evidence
 from cryolatent.runs.run import Run
 from cryolatent.studies.reproduce.experiments import Experiment
 
@@ -19,6 +21,7 @@ SCORES: dict[str, Callable[[Summary], Estimate | None]] = {
     "ELBO": lambda summary: summary.elbo,
     "log joint density (MAP)": lambda summary: summary.log_joint,
 }
+FINDINGS = 20
 AREA = "mean area under the per-image FSC of the largest possible"
 
 
@@ -77,6 +80,48 @@ def print_experiments(experiments: Sequence[Experiment]) -> None:
         where = figures or experiment.appendix or "added"
         table.add_row(where, experiment.name, experiment.title)
     Console().print(table)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the first findings, one row each.
+
+    Args:
+        findings: What was found of particles; there may be nothing.
+    """
+    if not findings:
+        return
+    table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    for column in ("row", "particle", "check", "found", "expected"):
+        table.add_column(column, overflow="fold", justify="right" if column == "row" else "left")
+    for finding in findings[:FINDINGS]:
+        check = finding.check if finding.bad else f"{finding.check} (remark)"
+        row = str(finding.row + 1)
+        table.add_row(row, finding.particle, check, finding.found, finding.expected)
+    if len(findings) > FINDINGS:
+        table.caption = f"and {len(findings) - FINDINGS} more"
+    # a file has no width, and names of particles are long
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def print_packed(packed: Packed) -> None:
+    """Say what a folder of packed particles holds.
+
+    Args:
+        packed: What there is.
+    """
+    manifest, folder = packed.manifest, packed.folder
+    if not packed.fresh:
+        print(f"{folder}: already prepared from the same input with the same options")
+    score = manifest.contrast_score
+    if score is not None and score < DOUBT:
+        print(f"warning: particles may be dark: {contrast_evidence(score)}")
+    dropped = f", {manifest.dropped} dropped" if manifest.dropped else ""
+    size = f"box {manifest.box}, {manifest.pixel_size_angstrom:.4g} Å per pixel"
+    print(f"{manifest.particles} particles{dropped}, {size}, {manifest.dtype}")
+    if packed.fresh:
+        print(f"wrote {', '.join(str(path) for path in sorted(folder.iterdir()))}")
+    print(f"Next: cryolatent train {folder} -o run")
 
 
 def _beside(estimate: Estimate | None, oracle: Estimate | None) -> list[str]:

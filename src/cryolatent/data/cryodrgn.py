@@ -83,13 +83,16 @@ def _lines(path: Path) -> list[str]:
     return found
 
 
-def read_poses(path: str | Path, count: int, side_angstrom: Float[Tensor, " n"]) -> Poses:
+def read_poses(
+    path: str | Path, count: int, side_angstrom: Float[Tensor, " n"], *, checked: bool = True
+) -> Poses:
     """Read cryoDRGN's ``poses.pkl``.
 
     Args:
         path: A pickle of rotations (n, 3, 3) and displacements (n, 2), or of rotations alone.
         count: Number of images.
         side_angstrom: Side of each image, in Å, of which displacements are fractions.
+        checked: Whether to refuse what is no rotation.
 
     Returns:
         The poses.
@@ -105,7 +108,7 @@ def read_poses(path: str | Path, count: int, side_angstrom: Float[Tensor, " n"])
     if len(parts) > 1:
         shifts = _array(path, parts[1], (count, 2), "displacements")
     bad = torch.nonzero(rotation_defect(torch.from_numpy(rotations)) >= ROTATION_TOLERANCE)
-    if len(bad):
+    if checked and len(bad):
         row = int(bad[0, 0])
         raise InputError(
             path,
@@ -119,15 +122,15 @@ def read_poses(path: str | Path, count: int, side_angstrom: Float[Tensor, " n"])
     )
 
 
-def read_ctf(path: str | Path, count: int, box: int) -> CTF:
+def read_ctf(path: str | Path, count: int, box: int | Int[np.ndarray, " n"]) -> CTF:
     """Read cryoDRGN's ``ctf.pkl``.
 
     Args:
         path: A pickle of n rows: box, Å per pixel, defocus U and V in Å, angle in degrees, kV, Cs
             in mm, amplitude contrast, phase shift in degrees.
         count: Number of images.
-        box: Side of the images, in pixels; pixel sizes are converted if the file's box is another,
-            as in a stack that was downsampled.
+        box: Side of the images, or of each image, in pixels; pixel sizes are converted if the
+            file's box is another, as in a stack that was downsampled.
 
     Returns:
         The transfer functions.

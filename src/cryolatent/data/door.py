@@ -1,6 +1,6 @@
 """The one door: a particle file of any supported program becomes a stack."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from cryolatent.data.cryodrgn import ImageList, read_ctf, read_indices, read_poses
 from cryolatent.data.cryosparc import CryosparcFile
 from cryolatent.data.images import PhaseCorrectedImages
+from cryolatent.data.packed.reading import is_packed, open_packed
 from cryolatent.data.particle_file import ParticleFile
 from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack
@@ -55,7 +56,8 @@ def open_particles(
     """Open a particle file with its image stacks.
 
     Args:
-        path: A RELION ``.star``, a cryoSPARC ``.cs``, or images alone: an ``.mrcs`` or ``.mrc``
+        path: A folder of ``cryolatent prepare``, a RELION ``.star``, a cryoSPARC ``.cs``, or images
+            alone: an ``.mrcs`` or ``.mrc``
             stack or a ``.txt`` list of stacks, which need `tables`.
         datadir: Folder that image names are relative to, if not the file's own; by default the
             working directory.
@@ -71,18 +73,54 @@ def open_particles(
         InputError: If anything needed is missing, contradictory or not supported.
     """
     path, tables = Path(path), tables or Tables()
+    if is_packed(path):
+        stack = open_packed(path, invert_contrast=invert_contrast, shells=shells)
+        stack = _with_tables(stack, tables)
+    else:
+        file = particle_file(path, datadir, tables)
+        stack = _open(file, datadir, invert_contrast, shells, tables)
+    return stack.expanded(symmetry)
+
+
+def particle_file(
+    path: Path, datadir: str | Path | None, tables: Tables, *, mixed: bool = False
+) -> ParticleFile:
+    """Read a particle file of any program, without its images.
+
+    Args:
+        path: As in `open_particles`, but no packed folder.
+        datadir: As in `open_particles`.
+        tables: Further files.
+        mixed: Whether images may be of several boxes.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix == ".cs":
-        file: ParticleFile = CryosparcFile(path, tables.passthrough)
-    elif tables.passthrough is not None:
+        return CryosparcFile(path, tables.passthrough)
+    if tables.passthrough is not None:
         raise InputError(
             "--passthrough", str(tables.passthrough), "a .cs file of particles", "Leave it out."
         )
-    elif suffix in STACKS:
-        file = ImageList(path, datadir)
-    else:
-        file = RelionFile(path)
-    return _open(file, datadir, invert_contrast, shells, tables).expanded(symmetry)
+    return ImageList(path, datadir) if suffix in STACKS else RelionFile(path, mixed)
+
+
+def _with_tables(stack: ParticleStack, tables: Tables) -> ParticleStack:
+    """Select from packed particles; poses and transfer functions were packed with them."""
+    for name in ("poses", "ctf", "passthrough"):
+        given = getattr(tables, name)
+        if given is not None:
+            raise InputError(
+                f"--{name}", str(given), "none beside packed particles", "Give it to prepare."
+            )
+    if tables.ind is None:
+        return stack
+    chosen = stack.select(read_indices(tables.ind, len(stack)))
+    return replace(chosen, tables=(*stack.tables, tables.ind))
 
 
 def open_star(
@@ -169,5 +207,5 @@ def _check_pixel_sizes(file: ParticleFile, ctf: CTF) -> None:
             f"pixel sizes of {sizes[0]:.4f} Å ({file.group(0)}) and {sizes[at]:.4f} Å "
             f"({file.group(at)})",
             "one pixel size",
-            "Rescale the particles to one pixel size, or give one group at a time.",
+            "Bring the particles to one pixel size with cryolatent prepare.",
         )

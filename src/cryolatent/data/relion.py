@@ -28,12 +28,13 @@ class RelionFile(ParticleFile):
 
     Args:
         path: The file.
+        mixed: Whether its images may be of several boxes.
 
     Raises:
         InputError: If it is no STAR file of particles, or says something that is not modelled.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mixed: bool = False) -> None:
         super().__init__(path)
         self.table: StarTable = read_star(path)
         for column, bad, found in (
@@ -44,7 +45,8 @@ class RelionFile(ParticleFile):
                 way_out = "Extract two-dimensional particle images."
                 raise InputError(path, f"{found} ({column} = {bad})", IMAGES, way_out)
         refuse_unsupported(self.table)
-        _one_image_size(self)
+        if not mixed:
+            _one_image_size(self)
 
     @cached_property
     def names(self) -> ImageNames:
@@ -113,5 +115,5 @@ def _one_image_size(file: RelionFile) -> None:
             f"boxes of {sizes[0]:.0f} pixels ({file.group(0)}) and {sizes[at]:.0f} "
             f"({file.group(at)})",
             "one box",
-            "Rescale the particles to one box and pixel size, or give one group at a time.",
+            "Bring the particles to one box and pixel size with cryolatent prepare.",
         )

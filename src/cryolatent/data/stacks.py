@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from cryolatent.data.images import MrcImages
 from cryolatent.errors import InputError
@@ -84,6 +85,55 @@ def open_stacks(
         InputError: If a stack is missing, is no stack of square images of one even box, or is too
             short.
     """
+    found = _find_stacks(names, datadir)
+    _check_boxes(names, found, int(found.shapes[0, 2]))
+    images = MrcImages(
+        int(found.shapes[0, 2]), found.files, found.codes, names.index, sign.astype(np.float32)
+    )
+    return images, found.datadir
+
+
+def open_mixed_stacks(
+    names: ImageNames, datadir: str | Path | None, sign: np.ndarray
+) -> tuple[dict[int, tuple[Int[np.ndarray, " m"], MrcImages]], Path | None]:
+    """Find and check stacks of several boxes; see `open_stacks`.
+
+    Args:
+        names: The images.
+        datadir: Folder that names are relative to, if not the particle file's own.
+        sign: For each image, +1, or -1 to invert its contrast.
+
+    Returns:
+        For each box the places of its images among `names`, and these images; and the folder that
+        was needed to find them, if not the particle file's own.
+
+    Raises:
+        InputError: If a stack is missing, is no stack of square images of an even box, or is too
+            short.
+    """
+    found = _find_stacks(names, datadir)
+    _check_boxes(names, found, None)
+    box = found.shapes[found.codes, 2]
+    parts = {}
+    for side in np.unique(box).tolist():
+        here = np.flatnonzero(box == side)
+        of_image = found.codes[here], names.index[here], sign[here].astype(np.float32)
+        parts[side] = here, MrcImages(side, found.files, *of_image)
+    return parts, found.datadir
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The stacks that some images are in: files, shapes, and the stack of each image."""
+
+    files: tuple[Path, ...]
+    codes: Int[np.ndarray, " n"]
+    first: Int[np.ndarray, " m"]
+    shapes: Int[np.ndarray, "m 3"]
+    datadir: Path | None
+
+
+def _find_stacks(names: ImageNames, datadir: str | Path | None) -> _Found:
     codes, unique = pd.factorize(names.files)
     first = np.unique(codes, return_index=True)[1]
     found = [
@@ -91,18 +141,27 @@ def open_stacks(
         for name, row in zip(unique, first, strict=True)
     ]
     files = tuple(file for file, _ in found)
+    away = Path(datadir or Path.cwd()).resolve() if any(away for _, away in found) else None
     shapes = np.array([stack_shape(file) for file in files])
-    box = int(shapes[0, 2])
-    bad = (shapes[:, 1:] != box).any(axis=1) | (shapes[:, 2] % 2 == 1) | (shapes[:, 2] < 4)
+    return _Found(files, np.asarray(codes), first, shapes, away)
+
+
+def _check_boxes(names: ImageNames, found: _Found, box: int | None) -> None:
+    """Make sure that the stacks are square, even, of the box if one is given, and long enough."""
+    files, shapes, codes = found.files, found.shapes, found.codes
+    wanted = shapes[:, 2] if box is None else np.full(len(shapes), box)
+    bad = (shapes[:, 1:] != wanted[:, None]).any(axis=1)
+    bad |= (shapes[:, 2] % 2 == 1) | (shapes[:, 2] < 4)
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise InputError(
             files[at],
             f"images of {shapes[at, 1]} x {shapes[at, 2]} pixels",
             f"square images of one even size of at least 4 (the first stack, {files[0].name}, "
-            f"has {shapes[0, 1]} x {box})",
-            "Extract or crop the particles to one even box.",
-            row=f"named in {names.source}, {names.row(int(first[at]))}",
+            f"has {shapes[0, 1]} x {shapes[0, 2]})",
+            "Extract or crop the particles to one even box, or bring them to one with "
+            "cryolatent prepare.",
+            row=f"named in {names.source}, {names.row(int(found.first[at]))}",
         )
     beyond = np.flatnonzero((names.index >= shapes[codes, 0]) | (names.index < 0))
     if len(beyond):
@@ -114,9 +173,6 @@ def open_stacks(
             "Give the stack that belongs to this file.",
             row=names.row(at),
         )
-    images = MrcImages(box, files, codes, names.index, sign.astype(np.float32))
-    away = any(away for _, away in found)
-    return images, Path(datadir or Path.cwd()).resolve() if away else None
 
 
 def locate_stack(

@@ -111,11 +111,11 @@ def read_images(path: str | Path, indices: np.ndarray) -> np.ndarray:
     data = _mapped(path).data
     stack = data[None] if data.ndim == 2 else data
     images = np.asarray(stack[indices], dtype=np.float32)
-    _release(data)
+    release(data)
     return images
 
 
-def _release(data: np.ndarray) -> None:
+def release(data: np.ndarray) -> None:
     """Let go of the pages that were read: they stay in the system's cache, not in the process."""
     mapping = data.base
     if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -77,6 +77,60 @@ class ReadingConfig(TablesConfig):
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
+class PrepareConfig(TablesConfig):
+    """How particles are checked and packed."""
+
+    datadir: Path | None = None
+    """Folder that image names are relative to, if not the particle file's own; the working
+    directory if left out."""
+
+    invert_contrast: bool | None = None
+    """Negate the images, for stacks in which particles are dark. Left out, clearly dark particles
+    stop the work."""
+
+    box: Positive | None = None
+    """Box to bring the images to, by Fourier cropping; their own if left out."""
+
+    downsample: Annotated[float, Field(ge=1)] | None = None
+    """The same as a factor: 2 halves the box and doubles the pixel size."""
+
+    dtype: Literal["float16", "float32"] = "float32"
+    """Type of the packed numbers; float16 halves the folder."""
+
+    normalise: Literal["image", "none"] = "image"
+    """Bring the background of each image to mean 0 and variance 1, as RELION does, or change no
+    value."""
+
+    window: Annotated[float, Field(gt=0, lt=0.99)] | None = None
+    """Share of half the box within which images stay whole; they fall to zero at 0.99 of it. No
+    window if left out: windows correlate the noise of neighbouring coefficients."""
+
+    particle_radius: Annotated[float, Field(gt=0)] | None = None
+    """Radius of the particle, in Å; beyond it is background. 45 % of the box if left out."""
+
+    on_bad: Literal["error", "drop"] = "error"
+    """What to do with particles that should not be used: stop and write nothing, or leave them
+    out."""
+
+    workers: Positive | None = None
+    """Threads; all cores if left out."""
+
+    def packing(self) -> Any:
+        """The options as `cryolatent.data.packed.prepare.pack` wants them.
+
+        Returns:
+            Its `Packing`.
+        """
+        from dataclasses import fields
+
+        from cryolatent.data.packed.prepare import Packing
+
+        own = {f.name for f in fields(Packing)} & set(PrepareConfig.model_fields)
+        known = self.invert_contrast is not None
+        return Packing(**self.model_dump(include=own), contrast_known=known)
+
+
+@Parameter(name="*", group=Group("Data", sort_key=1))
 class DataConfig(ReadingConfig):
     """How the particles are read, and what of an image is background."""
 

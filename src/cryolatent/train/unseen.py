@@ -59,13 +59,18 @@ def open_unseen(
         InputError: If they cannot be read, or differ from the run's in box or pixel size.
     """
     data, manifest = run.config.data, run.manifest
-    kinds = {Path(file).suffix.lower() == ".cs" for file in (particles, manifest.input)}
-    if invert_contrast is None and len(kinds) == 2:
+    files = (particles, manifest.input)
+    kinds = [_contrast_kind(file) for file in files]
+    if invert_contrast is None and kinds[0] != kinds[1]:
+        given, trained = (
+            kind or f"a {file.suffix} file" for file, kind in zip(files, kinds, strict=True)
+        )
         raise InputError(
             particles,
-            f"a {particles.suffix} file for a run on a {manifest.input.suffix} file",
+            f"{given} for a run on {trained}",
             "--invert-contrast or --no-invert-contrast",
-            "Say whether its images are to be negated; a .cs file's sign is applied anyway.",
+            "Say whether its images are to be negated; the sign that a .cs file gives, or that "
+            "images were packed with, is applied anyway.",
         )
     stack = open_particles(
         particles,
@@ -90,6 +95,13 @@ def open_unseen(
             "Rescale the images, correct the pixel size, or train a run on their like.",
         )
     return replace(stack, shells=manifest.shells)
+
+
+def _contrast_kind(path: Path) -> str:
+    """What gives images of a file their contrast beside ``--invert-contrast``, or nothing."""
+    if path.is_dir():
+        return "packed particles"
+    return "a .cs file" if path.suffix.lower() == ".cs" else ""
 
 
 def infer_unseen(
