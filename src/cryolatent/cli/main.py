@@ -9,7 +9,7 @@ from types import FrameType
 from cryolatent.cli.commands import app
 from cryolatent.errors import CryolatentError
 
-CONTINUE = "a training continues with --resume, a demo or a study with the same command"
+CONTINUE = "a training continues with --resume; a demo, a study and prepare with the same command"
 DONE, BAD_INPUT, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 4, 130, 143
 
 
