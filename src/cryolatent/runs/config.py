@@ -140,7 +140,7 @@ class DataConfig(ReadingConfig):
     twin: Literal["permuted", "noise", "same-pose", "ctf-only"] | None = None
     """Control: what the posterior is shown in place of its particle, for all particles: another
     particle, white noise, another particle seen from nearly the same direction, or nothing but the
-    transfer function. What is reconstructed stays (posteriors encoder and table)."""
+    transfer function. What is reconstructed stays (posteriors encoder, semi-amortized)."""
 
     twin_ctf: Literal["own", "target"] = "own"
     """Transfer function that the evidence carries: the shown image's own, or the target's, as in
@@ -344,7 +344,12 @@ class TrainConfig(Section):
         if model.is_exact and self.data.twin is not None:
             raise ValueError(
                 f"posterior {model.posterior} with --twin {self.data.twin}: expected posterior "
-                "encoder or table; an exact posterior is that of the images that are reconstructed"
+                "encoder; an exact posterior is that of the images that are reconstructed"
+            )
+        if model.posterior == "semi-amortized" and self.data.twin in ("noise", "ctf-only"):
+            raise ValueError(
+                f"posterior semi-amortized with --twin {self.data.twin}: expected a twin with a "
+                "pose, permuted or same-pose, because the model's own gradients need one"
             )
         return self
 

@@ -23,7 +23,7 @@ from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.em.driver import train_exact
 from cryolatent.train.em.results import first_tensors
 from cryolatent.train.inference import infer
-from cryolatent.train.memory import keep_freed_memory
+from cryolatent.train.memory import flush_denormals, keep_freed_memory
 from cryolatent.train.optimisers import (
     build_optimisers,
     load_optimiser_tensors,
@@ -69,6 +69,7 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
     if progress.epoch < options.epochs:
         run.forget_results()
     keep_freed_memory()
+    flush_denormals()
     stopwatch, saved = Stopwatch(progress), time.monotonic()
     watch.stage("training", options.epochs * len(stack))
     while progress.epoch < options.epochs:
