@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from builders import small_stack
@@ -35,6 +36,37 @@ def test_from_star_to_report(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "oracle" in printed
     assert str(tmp_path / "run" / "report.html") in printed
+
+
+def test_points_have_no_elbo_on_the_terminal_or_the_page(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = str(tmp_path / "run")
+    star = str(data / "particles.star")
+    assert run(["train", star, "-o", out, "--posterior", "point-table", *SMALL]) == 0
+    assert run(["analyze", out]) == 0
+    assert run(["report", out]) == 0
+    printed = capsys.readouterr()
+    assert "log joint" in printed.out
+    assert "ELBO" not in printed.out + printed.err + (tmp_path / "run/report.html").read_text()
+
+
+def test_latents_of_any_particles(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    star, out, wanted = str(data / "particles.star"), str(tmp_path / "run"), tmp_path / "z.parquet"
+    assert run(["train", star, "-o", out, "--z-dim", "2", *SMALL]) == 0
+    infer = ["infer", out, star, "-o", str(wanted), "--steps", "5", "--starts", "1"]
+    assert run(infer) == 0
+    assert f"wrote {wanted}: 40 particles" in capsys.readouterr().out
+    trained = tmp_path / "run" / "latents" / "final.parquet"
+    assert wanted.read_bytes() == trained.read_bytes()
+    assert run(infer) == 2
+    assert "expected a new file" in capsys.readouterr().err
+    wanted.unlink()
+    assert run([*infer, "--refine"]) == 0
+    assert "amortisation gap" in capsys.readouterr().out
+    assert pq.read_schema(wanted).names == pq.read_schema(trained).names
 
 
 def test_maps_from_star_and_from_latents(
@@ -104,6 +136,9 @@ def test_resume_refuses_other_options(
         ["backproject", "missing.star", "-o", "out", "--seed", "-1"],
         ["backproject", "missing.star"],
         ["backproject", "missing.star", "-o", "out", "--particle-radius", "50"],
+        ["infer", "missing", "x.star", "-o", "z.parquet"],
+        ["infer", "missing", "x.star"],
+        ["infer", "missing", "x.star", "-o", "z.parquet", "--starts", "0"],
         ["volumes", "missing", "-o", "out"],
         ["volumes", "missing", "-o", "out", "--clusters", "0"],
     ],

@@ -12,8 +12,11 @@ from builders import DISC, FLAT, random_batch
 from cryolatent.models import (
     Categorical,
     Decoder,
+    Delta,
+    DiagonalNormal,
     Encoder,
     ExactGaussian,
+    Fitted,
     FourierFeatures,
     FourierGaussian,
     GenerativeModel,
@@ -21,7 +24,9 @@ from cryolatent.models import (
     LookupTable,
     MlpDecoder,
     NegativeElbo,
+    PointTable,
     Posterior,
+    SemiAmortized,
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import (
@@ -46,7 +51,15 @@ def subspace(
     return SubspaceDecoder(DISC, coefficients, FLAT.power, interpolation=interpolation)
 
 
-def encoder(frame: Literal["raw", "aligned"]) -> Posterior:
+def points(sparse: bool) -> Posterior:
+    """Away from zero, where a latent's weights have no gradient."""
+    table = PointTable(PARTICLES, Z_DIM, sparse=sparse)
+    with torch.no_grad():
+        table.loc.normal_()
+    return table
+
+
+def encoder(frame: Literal["raw", "aligned"]) -> Encoder:
     return Encoder(FourierFeatures(DISC, FLAT.power, frame), Z_DIM, width=8, layers=2)
 
 
@@ -57,8 +70,13 @@ def mlp(**options: Any) -> Decoder:
 POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "encoder": lambda: encoder("raw"),
     "encoder, aligned": lambda: encoder("aligned"),
+    "semi-amortised": lambda: SemiAmortized(encoder("raw"), steps=2),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
+    "point table": lambda: points(sparse=True),
+    "dense point table": lambda: points(sparse=False),
+    "fitted": lambda: Fitted(DiagonalNormal, Z_DIM, starts=2, steps=3),
+    "fitted points": lambda: Fitted(Delta, Z_DIM, starts=2, steps=3),
     "exact": lambda: ExactGaussian(Z_DIM),
     "exact with contrast": lambda: ExactGaussian(Z_DIM, contrast_spread=0.2),
     "categorical": lambda: Categorical(Z_DIM),
@@ -120,6 +138,7 @@ def test_posterior_has_one_row_per_particle(
     assert q.mean.shape == q.rsample().shape == (PARTICLES, Z_DIM)
     assert q.kl().shape == (PARTICLES,)
     assert (q.kl() >= 0).all()
+    assert q.is_bound == posterior.is_bound
 
 
 @pytest.mark.parametrize(("posterior_name", "decoder_name"), PAIRS)
@@ -149,7 +168,7 @@ def test_samples_repeat_with_their_generator(posterior: Posterior, model: Genera
     q = posterior(random_batch(PARTICLES), model)
     first, again, other = (q.rsample(torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) == isinstance(q, Delta)
 
 
 def test_distribution_survives_its_columns(posterior: Posterior, model: GenerativeModel) -> None:

@@ -18,6 +18,7 @@ from cryolatent.models import (
     LookupTable,
     MlpDecoder,
     NegativeElbo,
+    PointTable,
     Posterior,
     ReportObjective,
 )
@@ -173,3 +174,33 @@ def with_images(batch: Batch, value: float) -> Batch:
 def test_kl_of_the_start_of_a_table_by_hand() -> None:
     q = DiagonalNormal(torch.zeros(1, 4), torch.full((1, 4), -8.0))
     assert float(q.kl()) == pytest.approx(4 * 0.5 * (math.exp(-8) - 1 + 8))
+
+
+def test_trained_point_is_the_maximum_a_posteriori() -> None:
+    """Of a linear model that is the exact posterior's mean, and the total is -log p(x, z)."""
+    batch, model = linear_case(z_dim=2)
+    table = PointTable(3, 2, sparse=False)
+    optimiser = torch.optim.Adam(table.parameters(), lr=0.05)
+    for _ in range(800):
+        optimiser.zero_grad()
+        NegativeElbo()(batch, table, model).total.sum().backward()
+        optimiser.step()
+    with torch.no_grad():
+        found = table(batch, model).point
+        total = NegativeElbo()(batch, table, model).total
+        log_likelihood = -model.likelihood.negative_log(batch.images, model.predict(found, batch))
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(found).sum(-1)
+    torch.testing.assert_close(total, -(log_likelihood + prior))
+    torch.testing.assert_close(found, exact_mean(batch, model), rtol=1e-3, atol=1e-3)
+
+
+def exact_mean(batch: Batch, model: GenerativeModel) -> torch.Tensor:
+    """Posterior means by regularised least squares on the stacked real coefficients."""
+    with torch.no_grad():
+        units = torch.eye(model.decoder.z_dim)
+        basis = [model.predict(unit.expand(len(batch), -1), batch) for unit in units]
+        weight = (2 / model.likelihood.noise_spectrum[DISC.shells]).sqrt()
+        rows = torch.stack([torch.view_as_real(b * weight).flatten(1) for b in basis], dim=1)
+        image = torch.view_as_real(batch.images * weight).flatten(1)
+        right = (rows @ image[..., None])[..., 0]
+        return torch.linalg.solve(rows @ rows.mT + torch.eye(len(units)), right)

@@ -17,8 +17,9 @@ from cryolatent.analysis.summary import (
     write_summary,
 )
 from cryolatent.io import write_volume
-from cryolatent.models import DiagonalNormal
+from cryolatent.models import Delta, DiagonalNormal
 from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.latents import penalty_name
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Latents, Run
 
@@ -81,6 +82,7 @@ def fake_run(
     prefix: str = "",
 ) -> Run:
     rng = np.random.default_rng([seed, posterior == "table"])
+    points = posterior == "point-table"
     ids = [f"{prefix}{row:03d}@stack.mrcs" for row in range(PARTICLES)]
     labels = np.arange(PARTICLES) % CLUSTERS
     z = rng.normal(size=(PARTICLES, z_dim)) + labels[:, None]
@@ -103,11 +105,12 @@ def fake_run(
     (path / "manifest.json").write_text(manifest.model_dump_json())
     for epoch in range(6):
         spectrum = np.linspace(2, 1, SHELLS + 1).tolist() if objective == "elbo" else []
-        entry = {"epoch": epoch, "step": epoch, "reconstruction": 500.0 - epoch, "kl": 5.0 + epoch}
+        entry = {"epoch": epoch, "step": epoch, "reconstruction": 500.0 - epoch}
+        entry |= {penalty_name(not points): 5.0 + epoch}
         times = {"seconds": 95.0, "cpu_seconds": 180.0}
         run.log(entry | {"noise_spectrum": spectrum} | times)
     mean, numbers = torch.from_numpy(z).float(), torch.from_numpy(rng.normal(size=(2, PARTICLES)))
-    latents = DiagonalNormal(mean, torch.full_like(mean, -2.0))
+    latents = Delta(mean) if points else DiagonalNormal(mean, torch.full_like(mean, -2.0))
     run.write_latents(Latents(np.array(ids), latents, 500 + numbers[0].float(), numbers[1].float()))
     columns = {"id": ids, "pca_0": z[:, 0], "umap_0": z[:, 0], "umap_1": z[:, -1]}
     columns |= {"pca_1": z[:, 1]} if z_dim > 1 else {}
@@ -123,8 +126,9 @@ def fake_run(
         posterior=posterior,
         particles=PARTICLES,
         z_dim=z_dim,
-        elbo=estimate(-1234.5, 0.8),
-        kl=estimate(6.543, 0.2),
+        elbo=None if points else estimate(-1234.5, 0.8),
+        kl=None if points else estimate(6.543, 0.2),
+        log_joint=estimate(-1357.9, 0.8) if points else None,
         pca_explained=tuple([0.6, 0.3, 0.1][:z_dim]),
         clusters=clusters_of(ids, labels, truth),
         clusters_asked=CLUSTERS,

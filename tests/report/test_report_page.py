@@ -5,15 +5,19 @@ from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cryolatent.errors import InputError
 from cryolatent.report import render
+from cryolatent.runs.config import ModelConfig
 from cryolatent.runs.run import Run
 
 SECTIONS = ["findings", "maps", "agreement", "training", "noise", "volumes", "fsc"]
 SECTIONS += ["reading", "provenance"]
+POSTERIORS = get_args(ModelConfig.model_fields["posterior"].annotation)
+TRAINED = [name for name in POSTERIORS if not ModelConfig(posterior=name).is_exact]
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
@@ -225,3 +229,23 @@ def test_a_run_that_is_not_analysed_is_refused(make_run, tmp_path: Path, missing
 def test_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run"):
         render([], tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("posterior", TRAINED)
+def test_every_trained_posterior_has_a_page(make_run, tmp_path: Path, posterior: str) -> None:
+    words = read(render([make_run("a", posterior)], tmp_path / "report.html")).words()
+    assert ("ELBO" in words) == (posterior != "point-table")
+    assert ("Log joint density (MAP)" in words) == (posterior == "point-table")
+
+
+@pytest.mark.parametrize("objective", ["elbo", "report"])
+def test_points_are_never_given_a_bound(make_run, tmp_path: Path, objective: str) -> None:
+    runs = [make_run("a", objective=objective), make_run("b", "point-table", objective=objective)]
+    elements = read(render(runs, tmp_path / "report.html"))
+    words = elements.words().replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "−1 357.90 [−1 358.70, −1 357.10]" in words
+    assert "ELBO, b − a" not in words
+    drawings = [a["aria-label"] for _, a in elements.found if a.get("role") == "img"]
+    curves = [text for text in drawings if text and "against epoch: b" in text]
+    assert curves
+    assert not any("ELBO" in text or "KL" in text for text in curves)

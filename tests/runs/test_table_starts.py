@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from builders import small_config, small_stack
 from cryolatent.data import ParticleStack
-from cryolatent.models import DiagonalNormal
+from cryolatent.errors import InputError
+from cryolatent.models import Delta, DiagonalNormal
 from cryolatent.runs.config import ModelConfig, TrainConfig
 from cryolatent.runs.run import Latents, Run
 from cryolatent.runs.system import restore
@@ -166,3 +167,25 @@ def test_start_stays_when_the_run_goes_on(stack: ParticleStack, tmp_path: Path) 
     assert start is not None
     assert (start.distribution.mean == 0).all()
     assert start.ids.tolist() == stack.ids.tolist()
+
+
+def test_table_of_points_starts_from_means_and_from_points(
+    stack: ParticleStack, other: Run, tmp_path: Path
+) -> None:
+    options = {"posterior": "point-table", "pretrained": other.path}
+    first = prepare(tmp_path / "first", config(**options), stack, Watch())
+    value = torch.arange(len(stack)).float()
+    expected = torch.stack([value, -value / 10], 1)
+    torch.testing.assert_close(restore(first).posterior.loc.data, expected)
+    start = first.table_start()
+    assert isinstance(start.distribution, Delta)
+    nothing = torch.zeros(len(stack))
+    first.write_latents(Latents(stack.ids, Delta(expected + 1), nothing, nothing))
+    options["pretrained"] = first.path
+    again = prepare(tmp_path / "again", config(**options), stack, Watch())
+    torch.testing.assert_close(restore(again).posterior.loc.data, expected + 1)
+    with pytest.raises(InputError, match="normal latents"):
+        prepare(tmp_path / "table", config(pretrained=first.path), stack, Watch())
+    drawn = config(posterior="point-table", table_start="random")
+    loc = restore(prepare(tmp_path / "drawn", drawn, stack, Watch())).posterior.loc
+    assert 1 < loc.std() < 2

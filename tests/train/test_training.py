@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -60,11 +61,14 @@ class KilledError(Exception):
         ("encoder", {}),
         ("encoder", {"coefficient_fraction": 0.4, "marching": 1}),
         ("encoder", {"precision": "bfloat16"}),
+        ("semi-amortized", {"coefficient_fraction": 0.4}),
         ("encoder", {"augment": True}),
         ("table", {"table_optimiser": "row-adam"}),
         ("table", {"table_optimiser": "sparse-adam"}),
         ("table", {"table_optimiser": "sgd"}),
         ("table", {"table_optimiser": "adam"}),
+        ("point-table", {"table_optimiser": "row-adam"}),
+        ("point-table", {"table_optimiser": "adam"}),
     ],
 )
 def test_killed_training_resumes_bit_for_bit(
@@ -201,6 +205,7 @@ def test_latents_hold_the_evidence_of_each_particle(stack: ParticleStack, tmp_pa
     latents = run.latents()
     assert latents.ids.tolist() == stack.ids.tolist()
     again = infer(restore(run), stack, seed=0)
+    assert latents.log_joint is None
     assert torch.equal(again.elbo, latents.elbo)
     torch.testing.assert_close(latents.kl, latents.distribution.kl())
 
@@ -277,3 +282,18 @@ def test_killed_process_leaves_a_run_that_resumes_bit_for_bit(
     whole = prepare(tmp_path / "whole", config, stack, Watch())
     train(whole, stack)
     assert_same(Run.open(whole.path), Run.open(run.path))
+
+
+def test_points_report_a_joint_density_and_no_bound(stack: ParticleStack, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", stack, "point-table", epochs=10, beta_warmup=0)
+    latents = run.latents()
+    assert latents.elbo is None
+    torch.testing.assert_close(latents.log_joint, -(latents.reconstruction + latents.kl))
+    torch.testing.assert_close(latents.kl, latents.distribution.kl())
+    assert latents.distribution.mean.std() > 0.1
+    scores = [entry["reconstruction"] for entry in run.entries()]
+    assert scores[-1] < scores[0]
+    columns = pq.read_schema(run.path / "latents" / "final.parquet").names
+    for names in (columns, run.entries()[0]):
+        assert "negative_log_prior" in names
+        assert "kl" not in names

@@ -10,6 +10,7 @@ from cryolatent.analysis.agreement import (
     procrustes,
 )
 from cryolatent.analysis.analyze import analyze
+from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
 from cryolatent.analysis.motion import explained_variance, predicted_coordinate, rank_correlation
 from cryolatent.analysis.oracle import Oracle, oracle
@@ -38,6 +39,7 @@ __all__ = [
     "knn_overlap",
     "linear_cka",
     "local_volumes",
+    "mean_estimate",
     "null_agreement",
     "oracle",
     "per_image_fsc",

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.clusters import Clusters, find_clusters
@@ -23,6 +24,7 @@ from cryolatent.analysis.movement import table_movement
 from cryolatent.analysis.oracle import Oracle, oracle
 from cryolatent.analysis.summary import (
     Cluster,
+    Estimate,
     MotionComparison,
     Summary,
     TruthComparison,
@@ -122,8 +124,9 @@ def analyze(
         posterior=run.config.model.posterior,
         particles=len(z),
         z_dim=z.shape[1],
-        elbo=mean_estimate(latents.elbo.numpy()),
-        kl=mean_estimate(latents.kl.numpy()),
+        elbo=_mean(latents.elbo),
+        kl=_mean(latents.kl if latents.distribution.is_bound else None),
+        log_joint=_mean(latents.log_joint),
         pca_explained=tuple(explained.tolist()),
         clusters=tuple(found),
         clusters_asked=len(found) if run.config.model.posterior == "categorical" else clusters,
@@ -133,6 +136,10 @@ def analyze(
     )
     write_summary(run, summary)
     return summary
+
+
+def _mean(values: Tensor | None) -> Estimate | None:
+    return None if values is None else mean_estimate(values.numpy())
 
 
 def _write_embedding(

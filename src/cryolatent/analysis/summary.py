@@ -146,11 +146,14 @@ class Summary(Record):
     z_dim: int
     """Number of latent dimensions."""
 
-    elbo: Estimate
-    """Evidence lower bound, in nats per particle."""
+    elbo: Estimate | None = None
+    """Evidence lower bound, in nats per particle; None for points, which give no bound."""
 
-    kl: Estimate
-    """Divergence from the prior, in nats per particle."""
+    kl: Estimate | None = None
+    """Divergence from the prior, in nats per particle; None for points."""
+
+    log_joint: Estimate | None = None
+    """Log joint density of images and points (MAP), in nats per particle; for points alone."""
 
     pca_explained: tuple[float, ...]
     """Share of the latents' variance in each principal component."""

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.errors import InputError
-from cryolatent.runs.config import ReadingConfig, TrainConfig
+from cryolatent.runs.config import InferConfig, ReadingConfig, TrainConfig
 from cryolatent.simulate.config import SimulateConfig
 
 app = App(
@@ -17,7 +17,7 @@ app = App(
     "tested.",
 )
 TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
-READING_DEFAULTS = ReadingConfig()
+READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 
@@ -124,6 +124,61 @@ def train(
             run = prepare(output, options, stack, watch)
         run_training(run, stack, watch)
     print(f"{run.path}: {len(stack)} particles, finished. Next: cryolatent analyze {run.path}")
+
+
+@app.command
+def infer(
+    run: Path,
+    particles: Path,
+    *,
+    output: Output,
+    datadir: Path | None = None,
+    invert_contrast: bool | None = None,
+    options: Annotated[InferConfig, Parameter(name="*")] = INFER_DEFAULTS,
+) -> None:
+    """Infer the latents of any particles with a finished run, its decoder unchanged.
+
+    Encoders and exact posteriors read them directly; what a table would hold is fitted particle by
+    particle.
+
+    ```
+    cryolatent infer run/ others.star -o latents.parquet
+    cryolatent infer encoder/ others.star -o latents.parquet --refine
+    ```
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    particles
+        RELION 3.0 or 3.1 STAR file; box and pixel size are those of the run's particles.
+    output
+        New parquet file, with the columns of a run's latents/final.parquet.
+    datadir
+        Folder that image names are relative to, if not the STAR file's own; the run's if left out.
+    invert_contrast
+        Negate the images; as the run did if left out.
+    """
+    from cryolatent.analysis import mean_estimate
+    from cryolatent.cli.progress import training_watch
+    from cryolatent.runs.latents import write_latents
+    from cryolatent.runs.run import Run
+    from cryolatent.train import infer_unseen, open_unseen
+
+    if output.exists():
+        raise InputError(output, "something there", "a new file", "Choose another -o.")
+    opened = Run.open(run)
+    stack = open_unseen(opened, particles, datadir=datadir, invert_contrast=invert_contrast)
+    with training_watch() as watch:
+        found = infer_unseen(opened, stack, options, watch)
+    write_latents(output, found.latents)
+    if found.gain is not None:
+        gap = mean_estimate(found.gain.numpy())
+        print(
+            f"amortisation gap {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] nats per particle: "
+            "ELBO of the fitted distributions less that of the encoder's, 95 % interval"
+        )
+    print(f"wrote {output}: {len(stack)} particles")
 
 
 @app.command

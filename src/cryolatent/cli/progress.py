@@ -87,7 +87,8 @@ def epoch_line(entry: dict) -> str:
             f"{entry['volumes']:>2}  evidence {entry['objective']:10.2f} nats/particle  "
             f"{entry['seconds']:.0f} s"
         )
+    key, name = ("kl", "KL") if "kl" in entry else ("negative_log_prior", "-log prior")
     return (
         f"epoch {entry['epoch'] + 1:>4}  reconstruction {entry['reconstruction']:.4g}  "
-        f"KL {entry['kl']:.3f}  {entry['seconds']:.0f} s"
+        f"{name} {entry[key]:.3f}  {entry['seconds']:.0f} s"
     )

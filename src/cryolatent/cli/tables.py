@@ -1,6 +1,6 @@
 """Findings as a table on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -15,6 +15,10 @@ MOTION = (
     "motion: share of the true angle's variance that neighbours in latent space predict, and that "
     "the Bayes oracle does at the recorded poses"
 )
+SCORES: dict[str, Callable[[Summary], Estimate | None]] = {
+    "ELBO": lambda summary: summary.elbo,
+    "log joint density (MAP)": lambda summary: summary.log_joint,
+}
 AREA = "mean area under the per-image FSC of the largest possible"
 
 
@@ -29,7 +33,9 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
     moves = any(truth and truth.motion for truth in truths)
     sorts = not moves or any(truth and truth.ari for truth in truths)
     measures = ["ARI", "oracle"] * sorts + ["motion", "oracle"] * moves + ["FSC area"]
-    notes = ["ELBO in nats per particle", *[ARI] * sorts, *[MOTION] * moves, AREA]
+    scores = [name for name, of in SCORES.items() if any(map(of, summaries))]
+    notes = [*[f"{name} in nats per particle" for name in scores], *[ARI] * sorts]
+    notes += [*[MOTION] * moves, AREA]
     table = Table(
         caption="; ".join([*notes, "± half of the 95 % interval"]),
         caption_justify="left",
@@ -37,7 +43,7 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
         collapse_padding=True,
         pad_edge=False,
     )
-    for column in ["run", "ELBO", *measures, "time", "CPU"]:
+    for column in ["run", *scores, *measures, "time", "CPU"]:
         table.add_column(column, justify="left" if column == "run" else "right", no_wrap=True)
     for run, summary, truth in zip(runs, summaries, truths, strict=True):
         against = ["-"] * len(measures)
@@ -51,7 +57,9 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
             ]
         last = run.entries()[-1]
         times = [f"{last[key]:.0f} s" for key in ("seconds", "cpu_seconds")]
-        table.add_row(run.name, _text(summary.elbo, 1), *against, *times)
+        found = [SCORES[name](summary) for name in scores]
+        values = ["-" if score is None else _text(score, 1) for score in found]
+        table.add_row(run.name, *values, *against, *times)
     Console().print(table)
 
 

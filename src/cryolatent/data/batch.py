@@ -62,6 +62,21 @@ class Batch:
         """
         return replace(self, images=self.images[:, subset.index], subset=subset)
 
+    def of_evidence(self) -> "Batch":
+        """Put the evidence, all of it, in the place of what the likelihood explains.
+
+        Returns:
+            The same particles, for posteriors that ask the model how it explains the evidence.
+        """
+        shown = self.evidence
+        return replace(
+            self,
+            images=shown.images,
+            poses=shown.poses,
+            ctf=shown.ctf,
+            subset=ALL_COEFFICIENTS,
+        )
+
     def sum_by_particle(self, values: Float[Tensor, "obs *rest"]) -> Float[Tensor, "n *rest"]:
         """Add up the observations of each particle.
 

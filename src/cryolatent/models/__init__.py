@@ -1,7 +1,13 @@
 """Decoders, posteriors, likelihoods and the objective that joins them."""
 
 from cryolatent.models.decoders import Decoder, HartleyDecoder, MlpDecoder, SubspaceDecoder
-from cryolatent.models.distributions import DiagonalNormal, Distribution, FullNormal, OneOf
+from cryolatent.models.distributions import (
+    Delta,
+    DiagonalNormal,
+    Distribution,
+    FullNormal,
+    OneOf,
+)
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.likelihood import FourierGaussian, Likelihood
 from cryolatent.models.objective import LossTerms, NegativeElbo, Objective, ReportObjective
@@ -10,19 +16,24 @@ from cryolatent.models.posteriors import (
     Encoder,
     ExactGaussian,
     Features,
+    Fitted,
     FourierFeatures,
     LookupTable,
+    PointTable,
     Posterior,
+    SemiAmortized,
 )
 
 __all__ = [
     "Categorical",
     "Decoder",
+    "Delta",
     "DiagonalNormal",
     "Distribution",
     "Encoder",
     "ExactGaussian",
     "Features",
+    "Fitted",
     "FourierFeatures",
     "FourierGaussian",
     "FullNormal",
@@ -35,7 +46,9 @@ __all__ = [
     "NegativeElbo",
     "Objective",
     "OneOf",
+    "PointTable",
     "Posterior",
     "ReportObjective",
+    "SemiAmortized",
     "SubspaceDecoder",
 ]

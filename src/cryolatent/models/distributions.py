@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import log, pi
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -9,7 +11,14 @@ from torch import Tensor
 
 
 class Distribution(ABC):
-    """A distribution of the latent of each particle in a batch, against a standard normal prior."""
+    """A distribution of the latent of each particle in a batch, against a standard normal prior.
+
+    With `is_bound` the log likelihood of a sample less `kl` is, on average, a lower bound of the
+    evidence. Without, the distribution is a point, and the same difference is the log joint
+    density ``log p(x, z)``, which bounds nothing and compares with no bound.
+    """
+
+    is_bound: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -29,7 +38,7 @@ class Distribution(ABC):
 
     @abstractmethod
     def kl(self) -> Float[Tensor, " n"]:
-        """Kullback-Leibler divergence from the prior, in nats.
+        """Kullback-Leibler divergence from the prior, in nats; of points what takes its place.
 
         Returns:
             One value per particle.
@@ -191,6 +200,47 @@ class OneOf(Distribution):
         return cls(*parts)
 
 
+@dataclass(frozen=True)
+class Delta(Distribution):
+    """Points: one latent per particle and no uncertainty.
+
+    The divergence of a point from a density is infinite, so none is given; a training that takes
+    the penalty in its place finds the maximum a posteriori of the joint density.
+
+    Args:
+        point: The latents.
+
+    Source:
+        Auto-decoding: Park et al. 2019, arXiv:1901.05103, eq. 9.
+    """
+
+    is_bound: ClassVar[bool] = False
+    point: Float[Tensor, "n zdim"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n zdim"]:
+        """The points."""
+        return self.point
+
+    def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
+        """The points; nothing is drawn."""
+        return self.point
+
+    def kl(self) -> Float[Tensor, " n"]:
+        """The penalty, minus the log density of the prior: ``½ |z|² + ½ d log 2π``."""
+        return 0.5 * (self.point.square() + log(2 * pi)).sum(-1)
+
+    def to_columns(self) -> dict[str, Float[Tensor, " n"]]:
+        """Columns ``point_0 ...``."""
+        return {f"point_{j}": self.point[:, j] for j in range(self.point.shape[1])}
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, Float[Tensor, " n"]]) -> "Delta":
+        """Build the distribution from the columns of `to_columns`."""
+        size = sum(name.startswith("point_") for name in columns)
+        return cls(torch.stack([columns[f"point_{j}"] for j in range(size)], dim=-1))
+
+
 def normal_kl(
     mean: Float[Tensor, "n zdim"], covariance: Float[Tensor, "n zdim zdim"]
 ) -> Float[Tensor, " n"]:
@@ -221,7 +271,8 @@ def from_columns(columns: dict[str, Float[Tensor, " n"]]) -> Distribution:
     Raises:
         ValueError: If the columns are of no kind.
     """
-    for name, kind in (("log_var_0", DiagonalNormal), ("cov_0_0", FullNormal), ("share_0", OneOf)):
+    kinds = {"log_var_0": DiagonalNormal, "cov_0_0": FullNormal, "share_0": OneOf, "point_0": Delta}
+    for name, kind in kinds.items():
         if name in columns:
             return kind.from_columns(columns)
     raise ValueError(f"columns {sorted(columns)} describe no distribution")

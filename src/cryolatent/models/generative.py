@@ -1,5 +1,9 @@
 """The generative half of the model: decoder and likelihood together."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
@@ -32,3 +36,43 @@ class GenerativeModel(nn.Module):
         """
         rendered = self.decoder.slices_at(z[batch.owner], batch.poses, batch.subset.index)
         return self.likelihood.predict(rendered, batch)
+
+    def misfit(self, batch: Batch) -> Callable[[Float[Tensor, "n zdim"]], Float[Tensor, " n"]]:
+        """How badly latents explain some particles, for many latents of the same particles.
+
+        Args:
+            batch: The particles, with the images to be explained.
+
+        Returns:
+            ``-log p(x | z)`` in nats per particle as a function of one latent per particle; the
+            likelihood collects no residuals.
+
+        Raises:
+            ValueError: If decoder or likelihood need poses or transfer functions and there are
+                none.
+        """
+        render = self.decoder.renderer(batch.poses, batch.subset.index)
+
+        def explain(z: Float[Tensor, "n zdim"]) -> Float[Tensor, " n"]:
+            predicted = self.likelihood.predict(render(z[batch.owner]), batch)
+            negative_log = self.likelihood.negative_log(batch.images, predicted, batch.subset)
+            return batch.sum_by_particle(negative_log)
+
+        return explain
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Take gradients of latents and of nothing else, even where none are taken.
+
+        Yields:
+            Nothing.
+        """
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        try:
+            for parameter in learning:
+                parameter.requires_grad_(False)
+            with torch.enable_grad():
+                yield
+        finally:
+            for parameter in learning:
+                parameter.requires_grad_(True)

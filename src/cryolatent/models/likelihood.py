@@ -88,6 +88,14 @@ class Likelihood(nn.Module, ABC):
     def refit(self) -> None:
         """Re-estimate the density's parameters from the residuals collected since the last time."""
 
+    def noise_by_shell(self) -> Float[Tensor, " shells"]:
+        """Variance of the noise in each Fourier shell, for the log.
+
+        Returns:
+            By default nothing, for a density without such noise.
+        """
+        return torch.zeros(0)
+
 
 class FourierGaussian(Likelihood):
     """Independent complex Gaussian noise, with one variance per shell.
@@ -168,6 +176,10 @@ class FourierGaussian(Likelihood):
         power = _squared(images - predicted).double().sum(0)
         self.residual_power += self.disc.shell_sum(power, subset.index)
         self.residual_count += len(images) * self.disc.shell_count(subset.index)
+
+    def noise_by_shell(self) -> Float[Tensor, " shells"]:
+        """Variance σ² of a complex coefficient."""
+        return self.noise_spectrum
 
     def refit(self) -> None:
         """Set the noise to the mean residual power, the expectation over the posterior.

@@ -18,7 +18,8 @@ class LossTerms:
 
     Args:
         reconstruction: Misfit of the posterior sample.
-        kl: Divergence of the posterior from the prior, in nats.
+        kl: Divergence of the posterior from the prior, in nats; of points minus the log density
+            of the prior.
         total: What is minimised.
     """
 
@@ -79,6 +80,8 @@ class Objective(ABC):
 @dataclass(frozen=True)
 class NegativeElbo(Objective):
     """The negative evidence lower bound, in nats per particle when β is one.
+
+    Of points it is the negative log joint density ``-log p(x, z)`` instead, which is no bound.
 
     Args:
         beta: Weight of the divergence.

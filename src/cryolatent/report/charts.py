@@ -22,6 +22,7 @@ from cryolatent.report.drawing import (
 )
 from cryolatent.report.findings import Findings
 from cryolatent.runs.choice import Choice
+from cryolatent.runs.latents import penalty_name
 
 SMALL = (3.3, 2.6)
 LARGE = (3.8, 2.75)
@@ -61,19 +62,36 @@ class Loss:
     of: Callable[[dict[str, Any]], float]
 
 
+PRIOR = penalty_name(is_bound=False)
 EVIDENCE_LOSSES = (
     Loss("−ELBO", "nats per particle", lambda e: e["reconstruction"] + e["kl"]),
     Loss("Reconstruction", "nats per particle", lambda e: e["reconstruction"]),
     Loss("KL divergence", "nats per particle", lambda e: e["kl"]),
 )
+POINT_LOSSES = (
+    Loss("−log joint density", "nats per particle", lambda e: e["reconstruction"] + e[PRIOR]),
+    Loss("Reconstruction of points", "nats per particle", lambda e: e["reconstruction"]),
+    Loss("−log prior density", "nats per particle", lambda e: e[PRIOR]),
+)
 REPORT_LOSSES = (
     Loss("Mean squared error", "share of the data's variance", lambda e: e["reconstruction"]),
     Loss("KL divergence", "nats per particle", lambda e: e["kl"]),
 )
+REPORT_POINT_LOSSES = (
+    Loss("Mean squared error of points", REPORT_LOSSES[0].unit, lambda e: e["reconstruction"]),
+    Loss("−log prior density", "nats per particle", lambda e: e[PRIOR]),
+)
+LOSSES = {
+    ("elbo", True): EVIDENCE_LOSSES,
+    ("elbo", False): POINT_LOSSES,
+    ("report", True): REPORT_LOSSES,
+    ("report", False): REPORT_POINT_LOSSES,
+}
+"""By objective, and by whether the posterior has a divergence."""
 
 
 def loss_charts(findings: Sequence[Findings]) -> list[Chart]:
-    """Draw the training by epoch, runs of one objective together.
+    """Draw the training by epoch, runs of one objective together, points apart.
 
     Args:
         findings: All runs of the page.
@@ -82,12 +100,13 @@ def loss_charts(findings: Sequence[Findings]) -> list[Chart]:
         One chart per part of the objective.
     """
     charts = []
-    for objective, losses in (("elbo", EVIDENCE_LOSSES), ("report", REPORT_LOSSES)):
+    for (objective, is_bound), losses in LOSSES.items():
         chosen = [
             f
             for f in findings
             if f.run.config.optimisation.objective == objective
             and f.epochs
+            and (PRIOR not in f.epochs[0]) is is_bound
             and not f.run.config.model.is_exact
         ]
         charts += [_loss_chart(loss, chosen) for loss in losses if chosen]

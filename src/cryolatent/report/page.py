@@ -48,7 +48,7 @@ class Pair:
         second: Another.
         agreement: Their agreement.
         elbo_gain: How much larger the second's ELBO is on the same particles, in nats per
-            particle; None if the two are not lower bounds of the same images.
+            particle; None if the two are not both lower bounds of the same images.
         counts: Number of particles in each pair of clusters.
     """
 
@@ -121,6 +121,8 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "truth": next(iter(truths), None),
         "moves": next((truth.motion for truth in truths if truth.motion), None),
         "posteriors": sorted({f.summary.posterior for f in findings}),
+        "points": any(f.summary.log_joint for f in findings),
+        "bounds": any(f.summary.elbo for f in findings),
         "same_input": len({f.run.manifest.input_sha256 for f in findings}) == 1,
         "comparable": all(comparable(findings[0], f) for f in findings),
         "maps": latent_maps(findings, shades, labelled),
@@ -177,7 +179,7 @@ def pair(first: Findings, second: Findings) -> Pair:
     return Pair(first, second, agreement, gain, counts)
 
 
-def elbo_gain(first: Run, second: Run) -> Estimate:
+def elbo_gain(first: Run, second: Run) -> Estimate | None:
     """The mean difference of two runs' evidence lower bounds on the particles that they share.
 
     Particles differ more among themselves than runs do, so the interval of the difference is far
@@ -188,9 +190,11 @@ def elbo_gain(first: Run, second: Run) -> Estimate:
         second: Another.
 
     Returns:
-        Second minus first, in nats per particle.
+        Second minus first, in nats per particle; None if one has points, which give no bound.
     """
     a, b = first.latents(), second.latents()
+    if a.elbo is None or b.elbo is None:
+        return None
     _, rows_a, rows_b = np.intersect1d(a.ids, b.ids, return_indices=True)
     return mean_estimate(b.elbo.double().numpy()[rows_b] - a.elbo.double().numpy()[rows_a])
 

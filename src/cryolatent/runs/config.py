@@ -68,9 +68,13 @@ class DataConfig(ReadingConfig):
 class ModelConfig(Section):
     """What is trained."""
 
-    posterior: Literal["encoder", "table", "exact", "categorical"] = "encoder"
-    """Posterior: amortised encoder; variational lookup table; exact normal or categorical, which
-    are trained by expectation maximisation and need no learning rate."""
+    posterior: Literal[
+        "encoder", "semi-amortized", "table", "point-table", "exact", "categorical"
+    ] = "encoder"
+    """Posterior: amortised encoder; encoder refined by the model's own gradients; variational
+    lookup table; table of points, which maximises the joint density and gives no bound of the
+    evidence; exact normal or categorical, which are trained by expectation maximisation and need
+    no learning rate."""
 
     decoder: Literal["mlp", "subspace"] | None = None
     """Decoder: coordinate network, or a few volumes weighted by functions of z. If left out,
@@ -86,14 +90,17 @@ class ModelConfig(Section):
     """Standard deviation of the particles' contrast about 1 (exact posteriors)."""
 
     encoder_width: Positive = 256
-    """Units per layer of the encoder (posterior encoder)."""
+    """Units per layer of the encoder (posteriors encoder, semi-amortized)."""
 
     encoder_layers: Positive = 3
-    """Hidden layers of the encoder (posterior encoder)."""
+    """Hidden layers of the encoder (posteriors encoder, semi-amortized)."""
+
+    refinement_steps: Positive = 3
+    """Gradient steps that refine the encoder's proposal (posterior semi-amortized)."""
 
     evidence_frame: Literal["raw", "aligned"] = "raw"
     """Images as the encoder sees them: as recorded, or with the displacement and in-plane rotation
-    of their own poses undone (posterior encoder)."""
+    of their own poses undone (posteriors encoder, semi-amortized)."""
 
     decoder_width: Positive = 256
     """Units per layer of the decoder."""
@@ -148,7 +155,8 @@ class OptimisationConfig(Section):
     """Adam's learning rate for decoder and encoder."""
 
     table_optimiser: Literal["row-adam", "sparse-adam", "sgd", "adam"] = "row-adam"
-    """Optimiser of the table; all but adam step only the rows of the batch (posterior table)."""
+    """Optimiser of the table; all but adam step only the rows of the batch (posteriors table,
+    point-table)."""
 
     table_learning_rate: Annotated[float, Field(ge=0)] | None = None
     """Learning rate of the table; 5 / epochs, at most 0.5, if left out: a row makes one step per
@@ -343,3 +351,22 @@ class TrainConfig(Section):
                 first["msg"],
                 "See cryolatent train --help.",
             ) from None
+
+
+@Parameter(name="*")
+class InferConfig(Section):
+    """How the latents of particles are found that a run was not trained on."""
+
+    starts: Positive = 4
+    """Starts of each particle's fit, the prior and draws of it; the best fit is kept (tables and
+    --refine)."""
+
+    steps: Positive = 200
+    """Steps of each fit (tables and --refine)."""
+
+    refine: Annotated[bool, Parameter(negative="")] = False
+    """Fit the distributions of an encoder too, its own as a further start, and print what that
+    gains: the amortisation gap."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Fixes starts and samples."""

@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from jaxtyping import Float
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cryolatent.data import ParticleStack, open_star
 from cryolatent.errors import InputError
-from cryolatent.models import Distribution
-from cryolatent.models.distributions import from_columns
 from cryolatent.runs.choice import Choice
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.files import new_folder, void, write_atomically, write_text_atomically
+from cryolatent.runs.files import new_folder, write_atomically, write_text_atomically
+from cryolatent.runs.latents import (
+    Latents,
+    Rows,
+    read_latents,
+    read_rows,
+    write_latents,
+    write_rows,
+)
 from cryolatent.runs.manifest import Manifest
 
 KEEP = 2
@@ -40,41 +41,6 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     position: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a table believed of each particle before its training.
-
-    Args:
-        ids: Particle names.
-        distribution: Distribution of each particle's latent.
-    """
-
-    ids: np.ndarray
-    distribution: Distribution
-
-
-@dataclass(frozen=True)
-class Latents:
-    """What a finished run believes of each particle.
-
-    Args:
-        ids: Particle names.
-        distribution: Distribution of each particle's latent.
-        reconstruction: Negative log likelihood of one posterior sample, in nats.
-        kl: Divergence from the prior, in nats.
-    """
-
-    ids: np.ndarray
-    distribution: Distribution
-    reconstruction: Float[Tensor, " n"]
-    kl: Float[Tensor, " n"]
-
-    @property
-    def elbo(self) -> Float[Tensor, " n"]:
-        """Evidence lower bound of each particle, in nats."""
-        return -(self.reconstruction + self.kl)
 
 
 @dataclass(frozen=True)
@@ -140,7 +106,7 @@ class Run:
             run = Run(partial, config, manifest)
             run.save_checkpoint(0, start)
             if table is not None:
-                run._write_columns("start", table.ids, table.distribution.to_columns())
+                write_rows(partial / "latents" / "start.parquet", table)
             run.set_status(manifest.status)
         return Run(path, config, manifest)
 
@@ -331,9 +297,7 @@ class Run:
         Args:
             latents: One row per particle.
         """
-        columns = latents.distribution.to_columns()
-        columns |= {"reconstruction": latents.reconstruction, "kl": latents.kl}
-        self._write_columns("final", latents.ids, columns)
+        write_latents(self.path / "latents" / "final.parquet", latents)
 
     def table_start(self) -> Rows | None:
         """Read the rows that a table started from.
@@ -341,10 +305,8 @@ class Run:
         Returns:
             One row per particle; None if the run has no table.
         """
-        if not (self.path / "latents" / "start.parquet").exists():
-            return None
-        ids, columns = self._read_columns("start")
-        return Rows(ids, from_columns(columns))
+        path = self.path / "latents" / "start.parquet"
+        return read_rows(path) if path.exists() else None
 
     def latents(self) -> Latents:
         """Read the latents of a finished run.
@@ -355,34 +317,19 @@ class Run:
         Raises:
             InputError: If the run is not finished.
         """
-        path = self.path / "latents" / "final.parquet"
-        if not path.exists():
+        self.check_finished()
+        return read_latents(self.path / "latents" / "final.parquet")
+
+    def check_finished(self) -> None:
+        """Make sure that the training has come to its end.
+
+        Raises:
+            InputError: If it has not.
+        """
+        if not (self.path / "latents" / "final.parquet").exists():
             raise InputError(
                 self.path,
                 f"a run that is {self.manifest.status}",
                 "a finished run",
                 f"Continue it: cryolatent train --resume -o {self.path}",
             )
-        ids, columns = self._read_columns("final")
-        return Latents(
-            ids=ids,
-            distribution=from_columns(columns),
-            reconstruction=columns["reconstruction"],
-            kl=columns["kl"],
-        )
-
-    def _write_columns(self, name: str, ids: np.ndarray, columns: dict[str, Tensor]) -> None:
-        """Write ``latents/{name}.parquet``."""
-        table = pa.table({"id": ids.tolist()} | {key: c.numpy() for key, c in columns.items()})
-        path = self.path / "latents" / f"{name}.parquet"
-        write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
-
-    def _read_columns(self, name: str) -> tuple[np.ndarray, dict[str, Tensor]]:
-        """Names, and the other columns of ``latents/{name}.parquet``."""
-        table = pq.read_table(self.path / "latents" / f"{name}.parquet")
-        columns = {
-            key: torch.from_numpy(table[key].to_numpy().copy())
-            for key in table.column_names
-            if key != "id"
-        }
-        return np.array(table["id"].to_pylist(), dtype=np.str_), columns

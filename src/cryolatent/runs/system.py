@@ -19,8 +19,10 @@ from cryolatent.models import (
     MlpDecoder,
     NegativeElbo,
     Objective,
+    PointTable,
     Posterior,
     ReportObjective,
+    SemiAmortized,
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import Fourier, Linear, Network, Polynomial, Shares
@@ -178,7 +180,7 @@ def _subspace(config: TrainConfig, disc: FourierDisc, statistics: StackStatistic
 
 def _encoder(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
+) -> Encoder:
     options = config.model
     return Encoder(
         FourierFeatures(disc, statistics.power, options.evidence_frame),
@@ -188,11 +190,25 @@ def _encoder(
     )
 
 
+def _semi_amortized(
+    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
+) -> Posterior:
+    encoder = _encoder(config, disc, particles, statistics)
+    return SemiAmortized(encoder, config.model.refinement_steps)
+
+
 def _table(
     config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
 ) -> Posterior:
     sparse = config.optimisation.table_optimiser != "adam"
     return LookupTable(particles, config.model.z_dim, sparse=sparse)
+
+
+def _points(
+    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
+) -> Posterior:
+    sparse = config.optimisation.table_optimiser != "adam"
+    return PointTable(particles, config.model.z_dim, sparse=sparse)
 
 
 def _exact(
@@ -224,7 +240,9 @@ OUTPUTS = {"fourier": MlpDecoder, "hartley": HartleyDecoder}
 DECODERS = {"mlp": _mlp, "subspace": _subspace}
 POSTERIORS = {
     "encoder": _encoder,
+    "semi-amortized": _semi_amortized,
     "table": _table,
+    "point-table": _points,
     "exact": _exact,
     "categorical": _categorical,
 }

@@ -9,10 +9,19 @@ from torch import Tensor
 
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
-from cryolatent.models import DiagonalNormal, Distribution, FullNormal, LookupTable, SubspaceDecoder
+from cryolatent.models import (
+    Delta,
+    DiagonalNormal,
+    Distribution,
+    FullNormal,
+    LookupTable,
+    PointTable,
+    SubspaceDecoder,
+)
 from cryolatent.models.decoders.coefficients import Linear
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.run import Latents, Rows, Run
+from cryolatent.runs.latents import Latents, Rows
+from cryolatent.runs.run import Run
 from cryolatent.runs.system import System, restore
 
 RANDOM_LOC = (-0.05, 1.494)
@@ -41,14 +50,14 @@ def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | N
     options, table = config.model, system.posterior
     other = None
     if options.pretrained is not None:
-        if not isinstance(table, LookupTable):
+        if not isinstance(table, LookupTable | PointTable):
             raise InputError("--pretrained", "no table", "--posterior table", "Leave it out.")
         run = Run.open(options.pretrained)
-        other = _latents(run, table.z_dim)
+        other = _latents(run, table)
         mine, theirs = system.model.decoder, restore(run).model.decoder
         if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
             mine.set_volumes(theirs.volumes * theirs.scale)
-    if not isinstance(table, LookupTable):
+    if not isinstance(table, LookupTable | PointTable):
         return None
     generator = torch.Generator().manual_seed(config.optimisation.seed + 1)
     if options.table_start == "random":
@@ -61,9 +70,9 @@ def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | N
             rows = rows[torch.randperm(len(rows), generator=generator)]
         found = _rows(other)
         table.set_rows(DiagonalNormal(found.loc[rows], found.log_var[rows]))
-    if options.table_log_var is not None:
+    if options.table_log_var is not None and isinstance(table, LookupTable):
         table.log_var.fill_(options.table_log_var)
-    return Rows(stack.ids, DiagonalNormal(table.loc.detach(), table.log_var.detach()))
+    return Rows(stack.ids, _held(table))
 
 
 def random_rows(
@@ -120,14 +129,16 @@ def clustered_rows(
     return DiagonalNormal(loc, log_var.expand(count, z_dim).clone())
 
 
-def _latents(run: Run, z_dim: int) -> Latents:
+def _latents(run: Run, table: LookupTable | PointTable) -> Latents:
     latents = run.latents()
     q = latents.distribution
-    if not isinstance(q, DiagonalNormal | FullNormal) or q.mean.shape[1] != z_dim:
+    points = isinstance(q, Delta) and isinstance(table, PointTable)
+    fits = points or isinstance(q, DiagonalNormal | FullNormal)
+    if not fits or q.mean.shape[1] != table.z_dim:
         raise InputError(
             run.path,
             f"{run.config.model.posterior} latents of {q.mean.shape[1]} dimensions",
-            f"normal latents of {z_dim}",
+            f"normal latents of {table.z_dim}",
             f"Give --z-dim {q.mean.shape[1]}, or another run.",
         )
     return latents
@@ -146,7 +157,16 @@ def _matched(latents: Latents, stack: ParticleStack, path: Path) -> Tensor:
 
 def _rows(latents: Latents) -> DiagonalNormal:
     q = latents.distribution
+    if isinstance(q, Delta):
+        # for a table of points, which takes the means alone
+        return DiagonalNormal(q.point, torch.zeros_like(q.point))
     return DiagonalNormal(q.mean, _variance(q).log())
+
+
+def _held(table: LookupTable | PointTable) -> Distribution:
+    if isinstance(table, PointTable):
+        return Delta(table.loc.detach())
+    return DiagonalNormal(table.loc.detach(), table.log_var.detach())
 
 
 def _variance(q: Distribution) -> Float[Tensor, "n zdim"]:

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from cryolatent.data import ParticleStack
 from cryolatent.errors import NonFiniteError
-from cryolatent.models import NegativeElbo
 from cryolatent.models.distributions import from_columns
 from cryolatent.runs.run import Latents
 from cryolatent.runs.system import System
@@ -16,7 +15,14 @@ BATCH = 64
 
 
 @torch.no_grad()
-def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None = None) -> Latents:
+def infer(
+    system: System,
+    stack: ParticleStack,
+    seed: int,
+    watch: Watch | None = None,
+    *,
+    samples: int = 1,
+) -> Latents:
     """Read the posterior of every particle and evaluate its evidence lower bound.
 
     Args:
@@ -24,6 +30,7 @@ def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None =
         stack: The particles, as in training (`cryolatent.runs.system.as_shown`).
         seed: Fixes the posterior samples.
         watch: Told of the progress.
+        samples: Number of posterior samples that the reconstruction term is a mean of.
 
     Returns:
         One row per particle.
@@ -37,9 +44,9 @@ def infer(system: System, stack: ParticleStack, seed: int, watch: Watch | None =
     for number, index in enumerate(torch.arange(len(stack)).split(BATCH)):
         batch = stack.batch(index)
         q = system.posterior(batch, system.model)
-        z = q.rsample(seeded(seed, number, "evaluation"))
-        terms = NegativeElbo().combine(batch, system.model, system.model.predict(z, batch), q.kl())
-        parts = {"reconstruction": terms.reconstruction, "kl": terms.kl}
+        misfit, generator = system.model.misfit(batch), seeded(seed, number, "evaluation")
+        draws = [misfit(q.rsample(generator)) for _ in range(samples)]
+        parts = {"reconstruction": torch.stack(draws).mean(0), "kl": q.kl()}
         columns.append(q.to_columns() | parts)
         watch.advance(int(index[-1]) + 1)
     joined = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}

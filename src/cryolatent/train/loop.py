@@ -13,6 +13,7 @@ from cryolatent.data import Batch, ParticleStack, scan
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models import LossTerms, Objective
 from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.latents import penalty_name
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 from cryolatent.runs.system import System, as_shown, assemble, objective, restore
@@ -211,7 +212,7 @@ def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress:
     raise NonFiniteError(
         f"epoch {progress.epoch}, step {progress.step}: the loss of particle "
         f"{stack.ids[int(batch.index[row])]} is {total} (reconstruction {reconstruction}, "
-        f"KL {kl}). Begin a new run with a lower --learning-rate."
+        f"prior term {kl}). Begin a new run with a lower --learning-rate."
     )
 
 
@@ -226,12 +227,12 @@ def epoch_entry(progress: Progress, particles: int, system: System) -> dict:
     Returns:
         JSON values: means per particle, in nats for the evidence objective.
     """
-    spectrum = system.model.likelihood.state_dict().get("noise_spectrum", torch.zeros(0))
+    spectrum = system.model.likelihood.noise_by_shell()
     return {
         "epoch": progress.epoch,
         "step": progress.step,
         "reconstruction": progress.reconstruction / particles,
-        "kl": progress.kl / particles,
+        penalty_name(system.posterior.is_bound): progress.kl / particles,
         "noise_spectrum": [round(float(value), 6) for value in spectrum],
         "seconds": round(progress.seconds, 3),
         "cpu_seconds": round(progress.cpu_seconds, 3),

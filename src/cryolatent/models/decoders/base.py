@@ -1,6 +1,7 @@
 """What every decoder can do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor, nn
@@ -48,6 +49,20 @@ class Decoder(nn.Module, ABC):
             ValueError: If the decoder needs poses and there are none.
         """
         return self.slices(z, poses)[..., index]
+
+    def renderer(
+        self, poses: Poses | None, index: Int[Tensor, " k"] | slice
+    ) -> Callable[[Float[Tensor, "obs zdim"]], Inexact[Tensor, "obs k"]]:
+        """`slices_at` for many latents at the same poses; decoders that can do their share once.
+
+        Args:
+            poses: One pose per observation, for decoders that need them.
+            index: Positions in the decoder's disc.
+
+        Returns:
+            A function of one latent per observation, differentiable as `slices_at`.
+        """
+        return lambda z: self.slices_at(z, poses, index)
 
     @abstractmethod
     def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:

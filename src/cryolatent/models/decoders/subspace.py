@@ -1,12 +1,21 @@
 """The subspace decoder: a few volumes, weighted by functions of the latent."""
 
+from collections.abc import Callable
+
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from cryolatent.models.decoders.base import Decoder
 from cryolatent.models.decoders.coefficients import CoefficientMap, Shares
-from cryolatent.physics import FourierDisc, FourierLattice, Interpolation, Poses, slice_lattice
+from cryolatent.physics import (
+    ALL_COEFFICIENTS,
+    FourierDisc,
+    FourierLattice,
+    Interpolation,
+    Poses,
+    slice_lattice,
+)
 
 START = 0.1
 
@@ -53,9 +62,19 @@ class SubspaceDecoder(Decoder):
 
     def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Complex[Tensor, "obs k"]:
         """Central slices of each latent's volume, before transfer function and shift."""
-        components = self.components(poses)
-        weights = self.coefficients(z).to(components.dtype)
-        return (components @ weights[..., None])[..., 0]
+        return self.renderer(poses, ALL_COEFFICIENTS.index)(z)
+
+    def renderer(
+        self, poses: Poses | None, index: Int[Tensor, " k"] | slice
+    ) -> Callable[[Float[Tensor, "obs zdim"]], Complex[Tensor, "obs k"]]:
+        """`slices_at` for many latents at the same poses: the volumes are sliced once."""
+        components = self.components(poses)[:, index]
+
+        def render(z: Float[Tensor, "obs zdim"]) -> Complex[Tensor, "obs k"]:
+            weights = self.coefficients(z).to(components.dtype)
+            return (components @ weights[..., None])[..., 0]
+
+        return render
 
     def components(self, poses: Poses | None) -> Complex[Tensor, "obs k c"]:
         """Central slices of every volume.

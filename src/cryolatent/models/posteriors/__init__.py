@@ -4,6 +4,9 @@ from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
 from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
 from cryolatent.models.posteriors.features import Features, FourierFeatures
+from cryolatent.models.posteriors.fitted import Fitted
+from cryolatent.models.posteriors.points import PointTable
+from cryolatent.models.posteriors.semi_amortized import SemiAmortized
 from cryolatent.models.posteriors.table import LookupTable
 
 __all__ = [
@@ -11,7 +14,10 @@ __all__ = [
     "Encoder",
     "ExactGaussian",
     "Features",
+    "Fitted",
     "FourierFeatures",
     "LookupTable",
+    "PointTable",
     "Posterior",
+    "SemiAmortized",
 ]

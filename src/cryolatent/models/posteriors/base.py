@@ -10,9 +10,13 @@ from cryolatent.models.generative import GenerativeModel
 
 
 class Posterior(nn.Module, ABC):
-    """q(z | evidence): what is believed of each particle's latent."""
+    """q(z | evidence): what is believed of each particle's latent.
+
+    `is_bound` is that of the distributions that it gives (`Distribution`).
+    """
 
     z_dim: int
+    is_bound: bool = True
 
     @abstractmethod
     def forward(self, batch: Batch, model: GenerativeModel) -> Distribution:

@@ -1,7 +1,5 @@
 """Posteriors in closed form, for decoders that are linear in the latent."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -74,7 +72,7 @@ def _inner_products(
         raise ValueError(f"this posterior needs a subspace decoder with weights {wanted.__name__}")
     if not isinstance(likelihood, FourierGaussian):
         raise ValueError("this posterior needs Gaussian noise")
-    shown = replace(batch, images=evidence.images, poses=evidence.poses, ctf=evidence.ctf)
+    shown = batch.of_evidence()
     slices = decoder.components(evidence.poses)
     expected = torch.stack(
         [likelihood.predict(slices[..., c], shown) for c in range(slices.shape[-1])], dim=-1

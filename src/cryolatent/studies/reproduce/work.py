@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cryolatent.analysis import Estimate
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.embedding import umap_coordinates
 from cryolatent.audits import RotationTest, ShiftTest
@@ -169,8 +170,8 @@ def measure(
     return Measures(
         steps=entries[-1]["step"],
         core_seconds=entries[-1]["cpu_seconds"],
-        bound=mean_estimate(latents.elbo.numpy()),
-        held_out=None if unseen is None else mean_estimate(unseen.elbo.numpy()),
+        bound=_mean(latents),
+        held_out=None if unseen is None else _mean(unseen),
         kl=float(latents.kl.mean()),
         ari=scored.ari,
         fsc_area=scored.fsc_area,
@@ -179,6 +180,10 @@ def measure(
         misfit=_misfit(run),
         moves=tuple(finding.model_copy(update={"tables": {}}) for finding in moves),
     )
+
+
+def _mean(latents: Latents) -> Estimate | None:
+    return None if latents.elbo is None else mean_estimate(latents.elbo.numpy())
 
 
 def _misfit(run: Run) -> tuple[float, ...]:

@@ -1,0 +1,135 @@
+"""What a finished run believes of particles that it was not trained on."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from cryolatent.data import ParticleStack, open_star
+from cryolatent.errors import InputError
+from cryolatent.models import Delta, DiagonalNormal, Encoder, Fitted, SemiAmortized
+from cryolatent.runs.config import InferConfig
+from cryolatent.runs.latents import Latents
+from cryolatent.runs.run import Run
+from cryolatent.runs.system import System, restore
+from cryolatent.train.inference import infer
+from cryolatent.train.progress import Watch
+
+SAMPLES = 8
+PIXEL_SIZE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """Latents of particles, and what fitting each one gained.
+
+    Args:
+        latents: One row per particle.
+        gain: How much larger the bound is than that of the encoder's own distribution, in nats;
+            None if the encoder's distribution was not refined.
+    """
+
+    latents: Latents
+    gain: Float[Tensor, " n"] | None
+
+
+def open_unseen(
+    run: Run,
+    particles: Path,
+    *,
+    datadir: Path | None = None,
+    invert_contrast: bool | None = None,
+) -> ParticleStack:
+    """Open particles for a run: its shells and its symmetry.
+
+    Args:
+        run: The run.
+        particles: RELION STAR file of any particles.
+        datadir: Folder that image names are relative to; by default the run's.
+        invert_contrast: Whether to negate the images; by default as the run did.
+
+    Returns:
+        The particles.
+
+    Raises:
+        InputError: If they cannot be read, or differ from the run's in box or pixel size.
+    """
+    data, manifest = run.config.data, run.manifest
+    stack = open_star(
+        particles,
+        datadir=data.datadir if datadir is None else datadir,
+        invert_contrast=data.invert_contrast if invert_contrast is None else invert_contrast,
+        symmetry=data.symmetry,
+    )
+    if stack.disc.box != manifest.box:
+        raise InputError(
+            particles,
+            f"images of {stack.disc.box} x {stack.disc.box} pixels",
+            f"{manifest.box} x {manifest.box}, as {run.path} was trained on",
+            "Crop or scale the images, or train a run on their like.",
+        )
+    size, expected = stack.pixel_size_angstrom, manifest.pixel_size_angstrom
+    if abs(size / expected - 1) > PIXEL_SIZE_TOLERANCE:
+        raise InputError(
+            particles,
+            f"a pixel size of {size:g} Å",
+            f"{expected:g} Å, as {run.path} was trained on",
+            "Rescale the images, correct the pixel size, or train a run on their like.",
+        )
+    return replace(stack, shells=manifest.shells)
+
+
+def infer_unseen(
+    run: Run,
+    stack: ParticleStack,
+    options: InferConfig | None = None,
+    watch: Watch | None = None,
+) -> Inferred:
+    """Infer the latents of any particles; decoder and noise stay as the run left them.
+
+    Encoders and exact posteriors are asked. A table has no rows for other particles, so theirs are
+    fitted, from the prior and from draws of it, and the best fit is kept.
+
+    Args:
+        run: A finished run.
+        stack: The particles, as `open_unseen` gives them.
+        options: How fits are made, and whether those of an encoder are.
+        watch: Told of the progress.
+
+    Returns:
+        The latents, and the gain of refining.
+
+    Raises:
+        InputError: If the run is not finished, or there is no encoder to refine.
+        NonFiniteError: If something of a particle is not finite.
+    """
+    options = options or InferConfig()
+    run.check_finished()
+    system = restore(run)
+    own, z_dim = system.posterior, system.posterior.z_dim
+    kind = DiagonalNormal if own.is_bound else Delta
+    amortised = isinstance(own, Encoder | SemiAmortized)
+    if options.refine and not amortised:
+        raise InputError(
+            "--refine",
+            f"a run with posterior {run.config.model.posterior}",
+            "posterior encoder or semi-amortized",
+            "Leave it out: exact posteriors have no gap, and tables are always fitted.",
+        )
+    if not options.refine and not own.row_parameters():
+        return Inferred(infer(system, stack, options.seed, watch), None)
+    fitted = Fitted(
+        kind,
+        z_dim,
+        starts=options.starts,
+        steps=options.steps,
+        seed=options.seed,
+        proposal=own if options.refine else None,
+    )
+    latents = infer(System(system.model, fitted), stack, options.seed, watch, samples=SAMPLES)
+    if not options.refine:
+        return Inferred(latents, None)
+    before = infer(system, stack, options.seed, watch, samples=SAMPLES)
+    after = latents.reconstruction + latents.kl
+    return Inferred(latents, before.reconstruction + before.kl - after)
