@@ -40,7 +40,7 @@ def demo(*, output: Output = Path("demo")) -> None:
     from cryolatent.studies.demo import demo as run_demo
 
     result = run_demo(
-        output, tell=lambda line: console.print(line, highlight=False, soft_wrap=True)
+        output, tell=tell
     )
     print_comparison(result.runs, result.summaries)
     print(f"report: {result.report}")
@@ -305,7 +305,7 @@ def reproduce(
         workers=workers,
     )
     page = run_reproduction(
-        request, tell=lambda line: console.print(line, highlight=False, soft_wrap=True)
+        request, tell=tell
     )
     print(f"report: {page}")
 

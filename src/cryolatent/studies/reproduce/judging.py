@@ -1,6 +1,6 @@
 """Which number answers which claim, and what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ class Bench:
     best: float
     measured: str
 
-    def scatter(self, values: dict[str, Sequence[float]]) -> Scatter:
+    def scatter(self, values: Mapping[str, Sequence[float]]) -> Scatter:
         """How much a number differs from seed to seed.
 
         Args:
