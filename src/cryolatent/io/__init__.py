@@ -1,6 +1,7 @@
-"""Files to arrays and back: MRC and STAR."""
+"""Files to arrays and back: MRC, STAR, IDX."""
 
 from cryolatent.io.arrays import read_arrays
+from cryolatent.io.idx import read_idx
 from cryolatent.io.mrc import (
     new_stack,
     read_images,
@@ -15,6 +16,7 @@ __all__ = [
     "StarTable",
     "new_stack",
     "read_arrays",
+    "read_idx",
     "read_images",
     "read_mask",
     "read_star",

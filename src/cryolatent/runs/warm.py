@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.data import ParticleStack
+from cryolatent.data import Source
 from cryolatent.errors import InputError
 from cryolatent.models import (
     Delta,
@@ -32,7 +32,7 @@ CLUSTER_WIDTH = 0.1
 
 
 @torch.no_grad()
-def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | None:
+def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
     """Set a table to its start, and a linear subspace to another run's volumes.
 
     Args:
@@ -144,7 +144,7 @@ def _latents(run: Run, table: LookupTable | PointTable) -> Latents:
     return latents
 
 
-def _matched(latents: Latents, stack: ParticleStack, path: Path) -> Tensor:
+def _matched(latents: Latents, stack: Source, path: Path) -> Tensor:
     """The other run's row of each particle, by its name."""
     position = {name: row for row, name in enumerate(latents.ids.tolist())}
     missing = [name for name in stack.ids.tolist() if name not in position]

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.data import ParticleStack, open_star
+from cryolatent.data import ParticleStack, Source, open_star
 from cryolatent.errors import InputError
 from cryolatent.models import Delta, DiagonalNormal, Encoder, Fitted, SemiAmortized
 from cryolatent.runs.config import InferConfig
@@ -82,7 +82,7 @@ def open_unseen(
 
 def infer_unseen(
     run: Run,
-    stack: ParticleStack,
+    stack: Source,
     options: InferConfig | None = None,
     watch: Watch | None = None,
 ) -> Inferred:
