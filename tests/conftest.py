@@ -26,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose need is not met, or fail it where the need is required."""
+    if item.get_closest_marker("thorough") and "thorough" not in item.config.option.markexpr:
+        pytest.skip("thorough: run with -m thorough")
     for need, available in AVAILABLE.items():
         if item.get_closest_marker(need) is None or available:
             continue

@@ -69,7 +69,7 @@ def oblong_images(files):
     open_star(files.write())
 
 
-@case("other.mrcs", "row 3", "6 x 6 pixels", "the first stack has 8")
+@case("other.mrcs", "row 3", "6 x 6 pixels", "the first stack, images.mrcs, has 8 x 8")
 def mixed_boxes(files):
     files.stacks["other.mrcs"] = files.stacks["images.mrcs"][:, :6, :6]
     files.particles.loc[2, "rlnImageName"] = "1@other.mrcs"

@@ -99,33 +99,48 @@ def test_shells_limit_the_disc(files):
 
 
 NOT_MODELLED = {
-    "rlnBeamTiltX": 0.5,
-    "rlnBeamTiltY": -0.5,
-    "rlnMagMat00": 1.01,
-    "rlnMagMat01": 0.01,
-    "rlnCtfBfactor": 20.0,
-    "rlnCtfScalefactor": 0.9,
-    "rlnCtfDataAreCtfPremultiplied": 1.0,
-    "rlnOddZernike": "[0,0,0.1]",
-    "rlnEvenZernike": "[0.2,0,0]",
+    "rlnMagMat00": (1.0, 1.01),
+    "rlnMagMat01": (0.0, 0.01),
+    "rlnMagMat10": (0.0, -0.01),
+    "rlnMagMat11": (1.0, 0.99),
+    "rlnCtfDataAreCtfPremultiplied": (0.0, 1.0),
+    "rlnCtfDataArePhaseFlipped": (0.0, 1.0),
 }
-NEUTRAL = {"rlnMagMat00": 1.0, "rlnCtfScalefactor": 1.0} | dict.fromkeys(
-    ("rlnOddZernike", "rlnEvenZernike"), "[0,0,0]"
-)
 
 
 @pytest.mark.parametrize("column", NOT_MODELLED)
 def test_correction_that_is_not_modelled_is_refused_by_name(files, column):
-    files.optics[column] = [NEUTRAL.get(column, 0.0), NOT_MODELLED[column]]
+    neutral, value = NOT_MODELLED[column]
+    files.optics[column] = [neutral, value]
     with pytest.raises(InputError, match=f"particle row 2: found {column} = "):
         open_star(files.write())
-    files.optics[column] = NEUTRAL.get(column, 0.0)
+    files.optics[column] = neutral
     assert len(open_star(files.write())) == 4
 
 
-def test_two_pixel_sizes_are_refused(files):
+def test_two_pixel_sizes_are_refused_by_their_groups(files):
     files.optics["rlnImagePixelSize"] = [2.5, 2.6]
-    with pytest.raises(InputError, match=r"pixel sizes from 2\.5000 to 2\.6000 Å"):
+    one, other = r"2\.5000 Å \(optics group 1, particle row 1\)", r"2\.6000 Å \(optics group 2"
+    with pytest.raises(InputError, match=f"pixel sizes of {one} and {other}"):
+        open_star(files.write())
+
+
+def test_two_boxes_are_refused_by_their_groups(files):
+    files.optics["rlnImageSize"] = [8, 10]
+    with pytest.raises(InputError, match=r"8 pixels \(optics group 1, .* and 10 \(optics group 2"):
+        open_star(files.write())
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("rlnImageDimensionality", 3, "subtomograms"),
+        ("rlnTomoSubTomosAre2DStacks", 1, "stacks of tilted images"),
+    ],
+)
+def test_tomograms_are_refused(files, column, value, found):
+    files.optics[column] = value
+    with pytest.raises(InputError, match=found):
         open_star(files.write())
 
 
@@ -167,8 +182,8 @@ def test_relion_31_stack_opens_and_scans(shared_data: Path, tmp_path: Path):
 
 
 @pytest.mark.shared_data
-def test_corrections_of_the_six_optics_groups_are_refused(shared_data: Path):
-    with pytest.raises(InputError, match=r"particle row 1: found rlnBeamTiltX = -1\.28823"):
+def test_magnification_of_the_six_optics_groups_is_refused(shared_data: Path):
+    with pytest.raises(InputError, match=r"particle row 1: found rlnMagMat00 = 1\.006131"):
         open_star(shared_data / "relion31.6opticsgroups.star")
 
 

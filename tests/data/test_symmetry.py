@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from builders import small_config, small_stack
-from cryolatent.data import open_star, original_names
+from cryolatent.data import open_particles, open_star, original_names
 from cryolatent.errors import InputError
 from cryolatent.io import read_star
 from cryolatent.physics import Poses, symmetry_rotations
@@ -90,7 +90,7 @@ def test_unknown_group_is_refused(files):
 def test_run_of_copies_is_trained_opened_and_matched(tmp_path):
     small_stack(tmp_path / "data", particles=6)
     config = small_config("table", epochs=1).model_copy(update={"data": DataConfig(symmetry="C2")})
-    stack = open_star(tmp_path / "data" / "particles.star", **config.data.reading())
+    stack = open_particles(tmp_path / "data" / "particles.star", **config.data.reading())
     run = prepare(tmp_path / "run", config, stack, Watch())
     train(run, stack)
     opened = Run.open(run.path)

@@ -1,10 +1,13 @@
 """MRC stacks and volumes."""
 
+import contextlib
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack, read_images, read_volume, stack_shape, write_volume
@@ -128,3 +131,67 @@ def test_folder_named_like_a_file_is_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "a.mrcs").write_text("")
     with pytest.raises(InputError, match="no such file"):
         stack_shape(tmp_path / "a.mrcs" / "b.mrcs")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["i1", "i2", "f4", "u2", "f2"], ids="mode {}".format)
+def test_every_mode_and_byte_order_is_read(tmp_path, dtype, order):
+    images = np.arange(3 * 4 * 6).reshape(3, 4, 6).astype(order + dtype)
+    with mrcfile.new(tmp_path / "a.mrcs") as mrc:
+        mrc.set_data(images)
+        mrc.set_image_stack()
+    assert stack_shape(tmp_path / "a.mrcs") == (3, 4, 6)
+    found = read_images(tmp_path / "a.mrcs", np.array([2, 0]))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, images[[2, 0]].astype(np.float32))
+
+
+@pytest.mark.parametrize("change", [-4, -100, 4, 4096])
+def test_size_that_contradicts_the_header_is_refused(tmp_path, change):
+    path = tmp_path / "a.mrcs"
+    with new_stack(path, (2, 4, 4), 1.0) as images:
+        images[:] = 1
+    content = path.read_bytes()
+    path.write_bytes(content[:change] if change < 0 else content + bytes(change))
+    with pytest.raises(InputError, match="no readable MRC data"):
+        stack_shape(path)
+
+
+def fuzz(path: Path, data: st.DataObject) -> None:
+    """A valid file with some bytes of its header changed, and perhaps its end cut off."""
+    with new_stack(path, (2, 4, 4), 1.0) as images:
+        images[:] = 1
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 6))):
+        place = data.draw(st.one_of(st.integers(0, 31), st.integers(88, 220)))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), 1024, 1000, 3, 0]))])
+
+
+def check_fuzz(folder: Path, data: st.DataObject) -> None:
+    path = folder / "a.mrcs"
+    fuzz(path, data)
+    with contextlib.suppress(InputError):
+        count, _, _ = stack_shape(path)
+        read_images(path, np.arange(min(count, 2)))
+    with contextlib.suppress(InputError):
+        read_volume(path)
+
+
+QUIET = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+
+
+@given(st.data())
+@settings(max_examples=500, **QUIET)
+def test_changed_bytes_are_read_or_refused(tmp_path, data):
+    check_fuzz(tmp_path, data)
+
+
+@pytest.mark.thorough
+@given(st.data())
+@settings(max_examples=20_000, **QUIET)
+def test_many_changed_bytes_are_read_or_refused(tmp_path, data):
+    check_fuzz(tmp_path, data)

@@ -1,5 +1,6 @@
 """STAR files of RELION 3.0 and 3.1."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,52 @@ def test_image_name_without_number_is_the_first_image():
 def test_image_name_without_positive_number_is_refused(name):
     with pytest.raises(ValueError, match=r".+"):
         split_image_name(name)
+
+
+TOKENS = st.one_of(
+    st.sampled_from(["data_", "data_optics", "data_particles", "loop_", "_rlnImageName #1"]),
+    st.sampled_from(["_rlnDefocusU #2", "_rlnOpticsGroup #3", "_rlnVoltage #2", "#", "\n", "\n\n"]),
+    st.sampled_from(["1@a.mrcs 5 1", "1 300", "nan", '"', "'", "_", ";", "<NA>", "stop_", "\x00"]),
+    st.text(max_size=8),
+)
+
+
+def check_text(folder: Path, content: bytes) -> None:
+    path = folder / "a.star"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        table = read_star(path)
+        for column in ("rlnDefocusU", "rlnVoltage", "rlnImageName"):
+            with contextlib.suppress(InputError):
+                assert len(table.numbers(column)) == len(table)
+
+
+def changed(data: st.DataObject) -> bytes:
+    """Tokens in any order, or a valid file with some bytes changed, cut out or cut off."""
+    if data.draw(st.booleans()):
+        separator = data.draw(st.sampled_from([" ", "\n"]))
+        return separator.join(data.draw(st.lists(TOKENS, max_size=20))).encode("utf-8", "replace")
+    content = bytearray(RELION_31.encode())
+    for _ in range(data.draw(st.integers(0, 5))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 12))] = data.draw(st.binary(max_size=4))
+    return bytes(content)
+
+
+QUIET = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+
+
+@given(st.data())
+@settings(max_examples=500, **QUIET)
+def test_changed_text_is_read_or_refused(tmp_path, data):
+    check_text(tmp_path, changed(data))
+
+
+@pytest.mark.thorough
+@given(st.data())
+@settings(max_examples=20_000, **QUIET)
+def test_much_changed_text_is_read_or_refused(tmp_path, data):
+    check_text(tmp_path, changed(data))

@@ -98,8 +98,16 @@ def test_impossible_twin_writes_nothing(stack: ParticleStack, tmp_path: Path) ->
 
 @pytest.mark.parametrize("posterior", ["exact", "categorical"])
 def test_exact_posteriors_have_no_twins(posterior: str) -> None:
-    with pytest.raises(ValidationError, match=r"--twin noise: expected posterior encoder or table"):
+    with pytest.raises(ValidationError, match=r"--twin noise: expected posterior encoder;"):
         TrainConfig(
             data=DataConfig(twin="noise"),
             model=ModelConfig.model_validate({"posterior": posterior}),
+        )
+
+
+@pytest.mark.parametrize("kind", ["noise", "ctf-only"])
+def test_twin_without_pose_cannot_be_refined_by_gradients(kind: str) -> None:
+    with pytest.raises(ValidationError, match=rf"--twin {kind}: expected a twin with a pose"):
+        TrainConfig.model_validate(
+            {"data": {"twin": kind}, "model": {"posterior": "semi-amortized"}}
         )

@@ -126,3 +126,13 @@ def test_particles_are_read_as_the_run_read_its_own(
     assert read.disc.radius == 4
     rows = np.arange(2)
     assert np.array_equal(read.images.read(rows), -upright.images.read(rows))
+
+
+def test_files_that_know_their_sign_and_files_that_do_not_have_no_common_default(
+    runs: Callable[[str], Run], others: Path
+) -> None:
+    run = runs("encoder")
+    with pytest.raises(InputError, match=r"a \.cs file for a run on a \.star file; expected --inv"):
+        open_unseen(run, others.with_suffix(".cs"))
+    with pytest.raises(InputError, match="no such file"):
+        open_unseen(run, others.with_suffix(".cs"), invert_contrast=False)

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.errors import InputError
-from cryolatent.runs.config import InferConfig, ReadingConfig, TrainConfig
+from cryolatent.runs.config import InferConfig, ReadingConfig, TablesConfig, TrainConfig
 from cryolatent.simulate.config import SimulateConfig
 
 app = App(
@@ -18,6 +18,7 @@ app = App(
 )
 TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
+TABLES_DEFAULTS = TablesConfig()
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 
@@ -36,12 +37,11 @@ def demo(*, output: Output = Path("demo")) -> None:
     output
         Folder for data, runs and report.html.
     """
+    from cryolatent.cli.progress import tell
     from cryolatent.cli.tables import print_comparison
     from cryolatent.studies.demo import demo as run_demo
 
-    result = run_demo(
-        output, tell=tell
-    )
+    result = run_demo(output, tell=tell)
     print_comparison(result.runs, result.summaries)
     print(f"report: {result.report}")
 
@@ -84,19 +84,20 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     options: Annotated[TrainConfig, Parameter(name="*")] = TRAIN_DEFAULTS,
 ) -> None:
-    """Train a posterior and a decoder on a RELION particle stack.
+    """Train a posterior and a decoder on a particle stack.
 
-    Poses, CTF and pixel size are read from the STAR file.
+    Poses, CTF and pixel size are read from the particle file, or from cryoDRGN's.
 
     ```
     cryolatent train particles.star -o run/ --posterior table --z-dim 8
+    cryolatent train images.mrcs -o run/ --poses poses.pkl --ctf ctf.pkl --ind ind.pkl
     cryolatent train -o run/ --resume --epochs 60
     ```
 
     Parameters
     ----------
     particles
-        RELION 3.0 or 3.1 STAR file with its .mrcs beside it.
+        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf.
     output
         New run directory.
     config
@@ -106,7 +107,7 @@ def train(
     """
     from cryolatent.cli.progress import training_watch
     from cryolatent.cli.training import resume_run
-    from cryolatent.data import open_star
+    from cryolatent.data import open_particles
     from cryolatent.train import prepare
     from cryolatent.train import train as run_training
 
@@ -114,13 +115,16 @@ def train(
         options = TrainConfig.from_toml(config).overridden(options)
     if (particles is None) != resume:
         raise InputError(
-            "cryolatent train", "both or neither of them", "a STAR file or --resume", "See --help."
+            "cryolatent train",
+            "both or neither of them",
+            "particles or --resume",
+            "See --help.",
         )
     with training_watch() as watch:
         if particles is None:
             run, stack = resume_run(output, options)
         else:
-            stack = open_star(particles, **options.data.reading())
+            stack = open_particles(particles, **options.data.reading())
             run = prepare(output, options, stack, watch)
         run_training(run, stack, watch)
     print(f"{run.path}: {len(stack)} particles, finished. Next: cryolatent analyze {run.path}")
@@ -134,6 +138,7 @@ def infer(
     output: Output,
     datadir: Path | None = None,
     invert_contrast: bool | None = None,
+    tables: Annotated[TablesConfig, Parameter(name="*")] = TABLES_DEFAULTS,
     options: Annotated[InferConfig, Parameter(name="*")] = INFER_DEFAULTS,
 ) -> None:
     """Infer the latents of any particles with a finished run, its decoder unchanged.
@@ -151,11 +156,12 @@ def infer(
     run
         A finished run.
     particles
-        RELION 3.0 or 3.1 STAR file; box and pixel size are those of the run's particles.
+        Any particle file that train reads; box and pixel size are those of the run's particles.
     output
         New parquet file, with the columns of a run's latents/final.parquet.
     datadir
-        Folder that image names are relative to, if not the STAR file's own; the run's if left out.
+        Folder that image names are relative to, if not the particle file's own; the run's if left
+        out.
     invert_contrast
         Negate the images; as the run did if left out.
     """
@@ -168,7 +174,13 @@ def infer(
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another -o.")
     opened = Run.open(run)
-    stack = open_unseen(opened, particles, datadir=datadir, invert_contrast=invert_contrast)
+    stack = open_unseen(
+        opened,
+        particles,
+        datadir=datadir,
+        invert_contrast=invert_contrast,
+        tables=tables.tables(),
+    )
     with training_watch() as watch:
         found = infer_unseen(opened, stack, options, watch)
     write_latents(output, found.latents)
@@ -284,6 +296,7 @@ def reproduce(
     workers
         Trainings side by side, one thread each.
     """
+    from cryolatent.cli.progress import tell
     from cryolatent.cli.tables import print_experiments
     from cryolatent.studies.reproduce.experiments import EXPERIMENTS
     from cryolatent.studies.reproduce.reproduce import DECODERS, Request
@@ -304,9 +317,7 @@ def reproduce(
         reading=reading,
         workers=workers,
     )
-    page = run_reproduction(
-        request, tell=tell
-    )
+    page = run_reproduction(request, tell=tell)
     print(f"report: {page}")
 
 
@@ -319,9 +330,9 @@ def backproject(
     seed: int = 0,
     options: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
 ) -> None:
-    """Reconstruct a map and half-maps from a RELION particle stack at its recorded poses.
+    """Reconstruct a map and half-maps from a particle stack at its recorded poses.
 
-    The halves are the file's rlnRandomSubset, or random. The map is weighted by their correlation
+    The halves are the file's own, or random. The map is weighted by their correlation
     (Wiener); the half-maps are not.
 
     ```
@@ -331,7 +342,7 @@ def backproject(
     Parameters
     ----------
     particles
-        RELION 3.0 or 3.1 STAR file with its .mrcs beside it.
+        RELION's .star, cryoSPARC's .cs, or images (.mrcs, .mrc, .txt) with --poses and --ctf.
     output
         New folder for map.mrc, half1.mrc, half2.mrc and summary.json.
     mask
@@ -342,11 +353,11 @@ def backproject(
     """
     from cryolatent.analysis import write_reconstruction
     from cryolatent.cli.progress import bar
-    from cryolatent.data import open_star
+    from cryolatent.data import open_particles
 
     if seed < 0:
         raise InputError("--seed", str(seed), "at least 0", "See --help.")
-    stack = open_star(particles, **options.reading())
+    stack = open_particles(particles, **options.reading())
     with bar() as stage:
         summary = write_reconstruction(stack, output, mask=mask, seed=seed, stage=stage)
     behind = "" if mask is None else ", corrected for the mask"

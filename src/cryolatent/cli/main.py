@@ -9,6 +9,7 @@ from types import FrameType
 from cryolatent.cli.commands import app
 from cryolatent.errors import CryolatentError
 
+CONTINUE = "a training continues with --resume, a demo or a study with the same command"
 DONE, BAD_INPUT, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 4, 130, 143
 
 
@@ -72,9 +73,9 @@ def explain(error: BaseException) -> tuple[int, str]:
         case OSError():
             return BAD_INPUT, f"{error}. Check permissions and free space."
         case KeyboardInterrupt():
-            return INTERRUPTED, "interrupted; --resume continues a training"
+            return INTERRUPTED, f"interrupted; {CONTINUE}"
         case Terminated():
-            return TERMINATED, "terminated; --resume continues a training"
+            return TERMINATED, f"terminated; {CONTINUE}"
         case Exception():
             traceback.print_exception(error)
             return INTERNAL, "internal error; please report it with the lines above"

@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
+import torch
 from jaxtyping import Float, Int
 
 from cryolatent.io import read_images
+from cryolatent.physics import ODD, evaluate_polynomial
 
 
 class ImageSource(ABC):
@@ -70,14 +74,14 @@ class MrcImages(ImageSource):
         files: The stacks.
         file_index: For each image, its stack.
         row: For each image, its zero-based position in the stack.
-        sign: +1, or -1 to invert the contrast of every image.
+        sign: For each image, +1, or -1 to invert its contrast.
     """
 
     box: int
     files: tuple[Path, ...]
     file_index: np.ndarray
     row: np.ndarray
-    sign: int = 1
+    sign: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -89,7 +93,8 @@ class MrcImages(ImageSource):
         for file in np.unique(owner):
             here = owner == file
             images[here] = read_images(self.files[file], self.row[positions[here]])
-        return images if self.sign > 0 else -images
+        images *= self.sign[positions, None, None]
+        return images
 
     def name(self, position: int) -> str:
         """Where an image comes from, for messages."""
@@ -105,6 +110,67 @@ class MrcImages(ImageSource):
 
     def select(self, positions: Int[np.ndarray, " n"]) -> "MrcImages":
         """The source of some of the images."""
-        return MrcImages(
-            self.box, self.files, self.file_index[positions], self.row[positions], self.sign
-        )
+        parts = (values[positions] for values in (self.file_index, self.row, self.sign))
+        return MrcImages(self.box, self.files, *parts)
+
+
+@dataclass(frozen=True)
+class PhaseCorrectedImages(ImageSource):
+    """Images from which odd aberrations are divided out as they are read.
+
+    An odd aberration turns the phase of each Fourier coefficient and keeps an image real, so
+    turning it back is exact, leaves white noise as it is, and no reader need know.
+
+    Args:
+        box: Side of every image in pixels.
+        source: The images as they are stored.
+        phases: For each image, coefficients of `cryolatent.physics.aberrations.ODD`.
+        pixel_size_angstrom: For each image.
+    """
+
+    box: int
+    source: ImageSource
+    phases: Float[np.ndarray, "n 6"]
+    pixel_size_angstrom: Float[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.phases)
+
+    def read(self, positions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n y x"]:
+        """Images at some positions, float32, ``[n, y, x]``."""
+        images = self.source.read(positions)
+        keys = np.column_stack([self.phases[positions], self.pixel_size_angstrom[positions]])
+        distinct, group = np.unique(keys, axis=0, return_inverse=True)
+        for number, key in enumerate(distinct):
+            if not key[:-1].any():
+                continue
+            here = group == number
+            turned = scipy.fft.rfft2(images[here]) * _correction(tuple(key.tolist()), self.box)
+            images[here] = scipy.fft.irfft2(turned, s=images.shape[1:])
+        return images
+
+    def name(self, position: int) -> str:
+        """Where an image comes from, for messages."""
+        return self.source.name(position)
+
+    def fingerprint(self) -> bytes:
+        """That of the stored images; what they are corrected by is in the particle file."""
+        return self.source.fingerprint()
+
+    def select(self, positions: Int[np.ndarray, " n"]) -> "PhaseCorrectedImages":
+        """The source of some of the images."""
+        parts = self.phases[positions], self.pixel_size_angstrom[positions]
+        return PhaseCorrectedImages(self.box, self.source.select(positions), *parts)
+
+
+@lru_cache(maxsize=32)
+def _correction(key: tuple[float, ...], box: int) -> np.ndarray:
+    """The factor ``exp(-i phase)`` at each coefficient of `scipy.fft.rfft2`."""
+    *coefficients, pixel_size = key
+    ky, kx = np.meshgrid(np.fft.fftfreq(box), np.fft.rfftfreq(box), indexing="ij")
+    frequencies = torch.from_numpy(np.stack([kx, ky], axis=-1).reshape(-1, 2) / pixel_size)
+    phase = evaluate_polynomial(torch.tensor(coefficients).double(), frequencies, ODD)
+    # on the lines of the Nyquist frequency a real image has no phase to turn
+    phase = phase.reshape(kx.shape).masked_fill(torch.from_numpy(abs(ky) == 0.5), 0)
+    phase[:, -1] = 0
+    return torch.exp(-1j * phase).to(torch.complex64).numpy()

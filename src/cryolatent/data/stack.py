@@ -44,6 +44,7 @@ class ParticleStack(Source):
         half_set: For each particle the half-set (1 or 2) that the source assigned, or 0.
         shells: Last Fourier shell used; by default all below Nyquist.
         datadir: Folder that image names had to be looked up in, if not the source's own.
+        tables: Files whose content makes the stack, images excepted; by default `source`.
         twin: What the posterior is shown in place of the observations.
 
     Raises:
@@ -62,6 +63,7 @@ class ParticleStack(Source):
     half_set: np.ndarray
     shells: int | None = None
     datadir: Path | None = None
+    tables: tuple[Path, ...] = ()
     twin: Twin | None = None
 
     def __post_init__(self) -> None:
@@ -114,8 +116,9 @@ class ParticleStack(Source):
         return Evidence(images, self.poses[rows], self.ctf[rows])
 
     def fingerprint(self) -> bytes:
-        """The particle file, and what can be told of its stacks without reading them whole."""
-        return self.source.read_bytes() + self.images.fingerprint()
+        """The particle files, and what can be told of their stacks without reading them whole."""
+        tables = [table.read_bytes() for table in self.tables or (self.source,)]
+        return b"".join([*tables, self.images.fingerprint()])
 
     def showing(self, twin: Twin | None) -> "ParticleStack":
         """The same particles with another twin."""

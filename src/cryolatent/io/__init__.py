@@ -1,6 +1,7 @@
-"""Files to arrays and back: MRC, STAR, IDX."""
+"""Files to arrays and back: MRC, STAR, cryoSPARC's .cs, cryoDRGN's pickles, IDX."""
 
 from cryolatent.io.arrays import read_arrays
+from cryolatent.io.cs import read_cs
 from cryolatent.io.idx import read_idx
 from cryolatent.io.mrc import (
     new_stack,
@@ -10,18 +11,28 @@ from cryolatent.io.mrc import (
     stack_shape,
     write_volume,
 )
-from cryolatent.io.star import StarTable, read_star, split_image_name, write_star
+from cryolatent.io.pickles import read_pickles
+from cryolatent.io.star import (
+    StarTable,
+    read_star,
+    split_image_name,
+    split_image_names,
+    write_star,
+)
 
 __all__ = [
     "StarTable",
     "new_stack",
     "read_arrays",
+    "read_cs",
     "read_idx",
     "read_images",
     "read_mask",
+    "read_pickles",
     "read_star",
     "read_volume",
     "split_image_name",
+    "split_image_names",
     "stack_shape",
     "write_star",
     "write_volume",

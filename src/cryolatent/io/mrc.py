@@ -1,6 +1,7 @@
 """MRC files: image stacks read row by row from a memory map, volumes written with a pixel size."""
 
 import mmap
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from mrcfile.mrcmemmap import MrcMemmap
 
 from cryolatent.errors import InputError
 
+HEADER_BYTES = 1024
 PIXEL_SIZE_TOLERANCE = 0.01
 RANGE_TOLERANCE = 1e-3
 LABEL = "Written by cryolatent"  # mrcfile's own label holds the time; equal inputs, equal bytes
@@ -56,6 +58,10 @@ def _mapped_version(path: str, modified_ns: int, size: int) -> _Mapped:
         raise _unreadable(path, "; ".join(str(warning.message) for warning in caught))
     if mrc.data.ndim not in (2, 3) or np.iscomplexobj(mrc.data):
         raise _unreadable(path, f"{mrc.data.ndim} dimensions of {mrc.data.dtype}")
+    expected = HEADER_BYTES + int(mrc.header.nsymbt) + mrc.data.nbytes  # pyright: ignore
+    if size != expected or mrc.data.size == 0:
+        shape = " x ".join(map(str, mrc.data.shape))
+        raise _unreadable(path, f"{size} bytes; {expected} for the header's {shape} numbers")
     return _Mapped(mrc, mrc.data)
 
 
@@ -196,6 +202,13 @@ def write_volume(path: str | Path, volume: np.ndarray, pixel_size_angstrom: floa
         mrc.voxel_size = pixel_size_angstrom
 
 
+def _reserve(path: Path) -> None:
+    """Take a file's room on the disk now: a map of a full disk kills the process that writes."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
 @contextmanager
 def new_stack(
     path: str | Path, shape: tuple[int, int, int], pixel_size_angstrom: float
@@ -211,6 +224,7 @@ def new_stack(
         A writable float32 array of that shape.
     """
     with mrcfile.new_mmap(path, shape=shape, mrc_mode=2, overwrite=True) as mrc:
+        _reserve(Path(path))
         mrc.header["label"][0] = LABEL  # pyright: ignore
         yield cast(np.ndarray, mrc.data)
         mrc.set_image_stack()

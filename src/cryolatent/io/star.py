@@ -1,6 +1,7 @@
 """RELION STAR files, 3.0 (one table) and 3.1 (particles and optics groups)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class StarTable:
                 f"{column} for every particle",
                 "Refine the particles first, or use the STAR file of a finished job.",
             )
-        values = np.array(pd.to_numeric(self.strings(column), errors="coerce"), dtype=float)
+        entries, rows = self._entries(column)
+        values = np.array(pd.to_numeric(entries, errors="coerce"), dtype=float)[rows]
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise InputError(
@@ -77,35 +79,46 @@ class StarTable:
         Raises:
             InputError: If a particle names an optics group that is not defined.
         """
+        entries, rows = self._entries(column)
+        return entries if isinstance(rows, slice) else entries.iloc[rows].reset_index(drop=True)
+
+    def _entries(self, column: str) -> tuple[pd.Series, np.ndarray | slice]:
+        """A column of the table that has it, and its row for each particle."""
         if column in self.particles or self.optics is None:
-            return pd.Series(self.particles[column])
-        for name, table in (("data_optics", self.optics), ("particles", self.particles)):
-            if "rlnOpticsGroup" not in table:
+            return pd.Series(self.particles[column]), slice(None)
+        return pd.Series(self.optics[column]), self._optics_rows
+
+    @cached_property
+    def _optics_rows(self) -> np.ndarray:
+        """For each particle, the row of its optics group."""
+        tables = (("data_optics", self.optics), ("particles", self.particles))
+        for name, table in tables:
+            if table is None or "rlnOpticsGroup" not in table:
                 raise InputError(
                     self.path,
                     f"no column rlnOpticsGroup in the table of {name}",
                     "rlnOpticsGroup in data_optics and in the particles",
                     "Export the particles again.",
                 )
-        if self.optics["rlnOpticsGroup"].duplicated().any():
+        groups = pd.Index(pd.DataFrame(self.optics)["rlnOpticsGroup"])
+        if groups.has_duplicates:
             raise InputError(
                 self.path,
                 "an optics group twice in data_optics",
                 "each group once",
                 "Remove or renumber one of them.",
             )
-        values = dict(zip(self.optics["rlnOpticsGroup"], self.optics[column], strict=True))
-        wanted = self.particles["rlnOpticsGroup"].tolist()
-        for row, group in enumerate(wanted):
-            if group not in values:
-                raise InputError(
-                    self.path,
-                    f"optics group {group}",
-                    f"one of {sorted(values)}",
-                    "Add the group to data_optics or correct the row.",
-                    row=f"particle row {row + 1}",
-                )
-        return pd.Series([values[group] for group in wanted])
+        rows = np.asarray(groups.get_indexer(pd.Index(self.particles["rlnOpticsGroup"])))
+        bad = np.flatnonzero(rows < 0)
+        if len(bad):
+            raise InputError(
+                self.path,
+                f"optics group {self.particles['rlnOpticsGroup'].iloc[bad[0]]}",
+                f"one of {sorted(groups, key=str)}",
+                "Add the group to data_optics or correct the row.",
+                row=f"particle row {bad[0] + 1}",
+            )
+        return rows
 
 
 def read_star(path: str | Path) -> StarTable:
@@ -188,6 +201,25 @@ def split_image_name(name: str) -> tuple[int, str]:
     if int(number) < 1:
         raise ValueError(f"{number} in {name}")
     return int(number) - 1, file
+
+
+def split_image_names(names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split many image names as `split_image_name` does.
+
+    Args:
+        names: One rlnImageName per particle.
+
+    Returns:
+        Zero-based index, or -1 where a name is malformed, and file name of each.
+    """
+    index = np.zeros(len(names), dtype=np.int64)
+    files = names.tolist()
+    for row, name in enumerate(files):
+        try:
+            index[row], files[row] = split_image_name(name)
+        except (ValueError, OverflowError):
+            index[row] = -1
+    return index, np.array(files, dtype=object)
 
 
 def _first_line(error: Exception) -> str:

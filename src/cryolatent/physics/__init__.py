@@ -1,5 +1,13 @@
 """The image model's physics: Fourier grids, poses, transfer functions, slices, spectra."""
 
+from cryolatent.physics.aberrations import (
+    EVEN,
+    ODD,
+    beam_tilt_polynomial,
+    evaluate_polynomial,
+    turn_polynomial,
+    zernike_polynomial,
+)
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
 from cryolatent.physics.grid import (
     ALL_COEFFICIENTS,
@@ -48,6 +56,8 @@ from cryolatent.physics.volumes import (
 __all__ = [
     "ALL_COEFFICIENTS",
     "CTF",
+    "EVEN",
+    "ODD",
     "CoefficientSubset",
     "FourierDisc",
     "FourierLattice",
@@ -56,10 +66,12 @@ __all__ = [
     "Poses",
     "apply_normal",
     "background_spectrum",
+    "beam_tilt_polynomial",
     "blur",
     "density_threshold",
     "disc_to_images",
     "electron_wavelength_angstrom",
+    "evaluate_polynomial",
     "fourier_shell_correlation",
     "half_space_to_volume",
     "images_to_disc",
@@ -83,8 +95,10 @@ __all__ = [
     "solvent_mask",
     "symmetry_rotations",
     "turn_ctf",
+    "turn_polynomial",
     "turn_poses",
     "unpack",
     "volume_to_fourier",
     "within_shells",
+    "zernike_polynomial",
 ]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from cryolatent.physics.aberrations import EVEN
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
 from cryolatent.physics.grid import FourierDisc
 from cryolatent.physics.lattice import FourierLattice
@@ -66,7 +67,7 @@ def filter_images(
         np.empty((count, disc.size), np.float32),
         np.zeros((count, disc.radius + 1), np.float32),
     )
-    transfer = transfer_polynomials(ctf, box)
+    transfer = transfer_polynomials(ctf, box), *_envelopes(ctf, disc)
     columns, lines = columns.astype(np.complex64), lines.astype(np.complex64)
     step = max(1, FFT_BYTES // (4 * box**2))
 
@@ -76,9 +77,8 @@ def filter_images(
             kernels.filter_observations(
                 scipy.fft.rfft2(images[part]),
                 (runs, shells),
-                transfer[part],
-                columns[part],
-                lines[part],
+                tuple(values[part] for values in transfer),
+                (columns[part], lines[part]),
                 filtered.images[part],
                 filtered.weights[part],
                 filtered.power[part],
@@ -88,41 +88,63 @@ def filter_images(
     return filtered
 
 
-def transfer_polynomials(ctf: CTF, box: int) -> Float[np.ndarray, "n 5"]:
+def transfer_polynomials(ctf: CTF, box: int) -> Float[np.ndarray, "n 9"]:
     """Write transfer functions as sines of polynomials in the position on the grid.
 
-    With kx and ky in cycles per box, ``CTF = sin 2π(k²(p₀ + p₃ k²) + p₂(kx² - ky²) + p₁ kx ky +
-    p₄)``: the astigmatism's cosine is a quadratic form, and amplitude contrast w adds a phase
-    ``asin w``.
+    ``CTF = s exp(-B k² / 4) sin 2πp(kx, ky)``, kx and ky in cycles per box: the astigmatism's
+    cosine is a quadratic form, and amplitude contrast w adds a phase ``asin w``.
 
     Args:
         ctf: Transfer functions.
         box: Side of the images, in pixels.
 
     Returns:
-        Coefficients p, in turns.
+        Coefficients of p, in turns, in the order of `aberrations.EVEN`.
 
     Source:
         `CTF.evaluate`.
     """
     wavelength = electron_wavelength_angstrom(ctf.voltage_kv.double())
-    step2 = (box * ctf.pixel_size_angstrom.double()) ** -2
+    step = 1 / (box * ctf.pixel_size_angstrom.double())
     mean = 0.5 * (ctf.defocus_u_angstrom.double() + ctf.defocus_v_angstrom)
     half = 0.5 * (ctf.defocus_u_angstrom.double() - ctf.defocus_v_angstrom)
     double_angle = 2 * torch.deg2rad(ctf.defocus_angle_degrees.double())
-    per_defocus = 0.5 * wavelength * step2
-    aberration = 1e7 * ctf.spherical_aberration_mm.double()
-    offset = torch.deg2rad(ctf.phase_shift_degrees.double()) + torch.asin(
-        ctf.amplitude_contrast.double()
-    )
+    along, across = half * torch.cos(double_angle), half * torch.sin(double_angle)
+    first = torch.pi * wavelength
+    fourth = -0.5 * torch.pi * 1e7 * ctf.spherical_aberration_mm.double() * wavelength**3
+    offset = torch.deg2rad(ctf.phase_shift_degrees.double())
+    offset = offset + torch.asin(ctf.amplitude_contrast.double())
+    none = torch.zeros_like(fourth)
     parts = [
-        per_defocus * mean,
-        2 * per_defocus * half * torch.sin(double_angle),
-        per_defocus * half * torch.cos(double_angle),
-        -0.25 * aberration * wavelength**3 * step2**2,
-        offset / (2 * torch.pi),
+        offset,
+        first * (mean + along),
+        2 * first * across,
+        first * (mean - along),
+        fourth,
+        none,
+        2 * fourth,
+        none,
+        fourth,
     ]
-    return torch.stack(parts, dim=-1).float().numpy()
+    phase = torch.stack(parts, dim=-1)
+    if ctf.aberration is not None:
+        phase = phase + ctf.aberration
+    degrees = torch.tensor([a + b for a, b in EVEN])
+    return (phase * step[:, None] ** degrees / (2 * torch.pi)).float().numpy()
+
+
+def _envelopes(
+    ctf: CTF, disc: FourierDisc
+) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, " n"]]:
+    """The envelopes along one axis, cycles per box 0 to ``disc.radius``, and the scales."""
+    count = len(ctf)
+    envelopes, scales = torch.ones(count, disc.radius + 1), torch.ones(count)
+    if ctf.b_factor_angstrom2 is not None:
+        k2 = (torch.arange(disc.radius + 1) / (disc.box * ctf.pixel_size_angstrom[:, None])) ** 2
+        envelopes = torch.exp(-0.25 * ctf.b_factor_angstrom2[:, None] * k2)
+    if ctf.scale is not None:
+        scales = ctf.scale
+    return envelopes.float().numpy(), scales.float().numpy()
 
 
 @dataclass(frozen=True)

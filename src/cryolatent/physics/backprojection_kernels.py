@@ -31,28 +31,32 @@ def _sine(turns):
 
 
 @kernel
-def filter_observations(transforms, rows, transfer, columns, lines, images, weights, power):
+def filter_observations(transforms, rows, transfer, shifts, images, weights, power):
     """Multiply by the transfer function, undo the shift, and measure the power of each shell.
 
     Row r of the disc is ``rows[r] = (ky, first kx, end of kx, first coefficient, ...)``, and
-    ``rows`` ends with every coefficient's shell. ``images = C · x · columns · lines``,
+    ``rows`` ends with every coefficient's shell. ``transfer`` is the phase's polynomial, in turns,
+    the envelope along one axis and the scale. ``images = C · x · columns · lines``,
     ``weights = C²``, and ``power[n, shell] += |x|²``.
     """
-    runs, shells = rows
+    (runs, shells), (phases, envelopes, scales), (columns, lines) = rows, transfer, shifts
     box = transforms.shape[1]
     unit = np.float32(1) / np.float32(box * box)
     for n in range(transforms.shape[0]):
-        both, cross, along, fourth, offset = transfer[n]
+        zero, xx, xy, yy, x4, x3y, x2y2, xy3, y4 = phases[n]
         for r in range(runs.shape[0]):
             ky, first, end, start = runs[r]
             y = np.float32(ky)
+            y2 = y * y
+            # along a row the phase is a polynomial in x
+            p0, p1 = zero + y2 * (yy + y2 * y4), y * (xy + y2 * xy3)
+            p2, p3 = xx + y2 * x2y2, y * x3y
             line, source = lines[n, r], transforms[n, ky % box]
+            height = scales[n] * envelopes[n, abs(ky)]
             for i in range(end - first):
                 x = np.float32(first + i)
-                x2, y2 = x * x, y * y
-                k2 = x2 + y2
-                turns = k2 * (both + fourth * k2) + along * (x2 - y2) + cross * (x * y) + offset
-                c = _sine(turns)
+                c = _sine(p0 + x * (p1 + x * (p2 + x * (p3 + x * x4))))
+                c *= height * envelopes[n, first + i]
                 value, turn = source[first + i], columns[n, first + i]
                 a = turn.real * line.real - turn.imag * line.imag
                 b = turn.real * line.imag + turn.imag * line.real

@@ -1,10 +1,12 @@
 """The contrast transfer function of the microscope."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from cryolatent.physics.aberrations import EVEN, evaluate_polynomial
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,10 @@ class CTF:
         amplitude_contrast: Share of amplitude contrast, 0 to 1.
         phase_shift_degrees: Phase plate's shift, in degrees.
         pixel_size_angstrom: Pixel size, in Å.
+        b_factor_angstrom2: B-factor of an envelope ``exp(-B k² / 4)``, in Å²; none by default.
+        scale: Factor of the whole function; 1 by default.
+        aberration: Even aberrations beyond defocus, astigmatism and Cs: a polynomial that is added
+            to the phase χ, coefficients of `aberrations.EVEN` in rad·Åⁿ; none by default.
     """
 
     defocus_u_angstrom: Float[Tensor, " *n"]
@@ -30,9 +36,13 @@ class CTF:
     amplitude_contrast: Float[Tensor, " *n"]
     phase_shift_degrees: Float[Tensor, " *n"]
     pixel_size_angstrom: Float[Tensor, " *n"]
+    b_factor_angstrom2: Float[Tensor, " *n"] | None = None
+    scale: Float[Tensor, " *n"] | None = None
+    aberration: Float[Tensor, "*n 9"] | None = None
 
     def __getitem__(self, index: Tensor | slice) -> "CTF":
-        return CTF(*(getattr(self, field.name)[index] for field in fields(self)))
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return replace(self, **{name: v[index] for name, v in values if v is not None})
 
     def __len__(self) -> int:
         return self.defocus_u_angstrom.shape[0]
@@ -40,14 +50,15 @@ class CTF:
     def evaluate(self, cycles_per_pixel: Float[Tensor, "k 2"]) -> Float[Tensor, "*n k"]:
         """Evaluate the transfer functions for images in which particles are bright.
 
-        ``χ = π λ Δf k² - ½ π Cs λ³ k⁴`` and ``CTF = √(1 - w²) sin(χ + φ) + w cos(χ + φ)``. Images
-        with dark particles are negated where they enter, so the sign here is always plus.
+        ``χ = π λ Δf k² - ½ π Cs λ³ k⁴`` and ``CTF = √(1 - w²) sin(χ + φ) + w cos(χ + φ)``, times
+        `scale` and the envelope. Images with dark particles are negated where they enter, so the
+        sign here is always plus.
 
         Args:
             cycles_per_pixel: Frequencies (kx, ky) in cycles per pixel.
 
         Returns:
-            Values between -1 and 1.
+            Values between -1 and 1 (times `scale`).
 
         Source:
             Mindell and Grigorieff 2003, doi:10.1016/S1047-8477(03)00069-8, eqs. 1-5; sign as in
@@ -64,8 +75,14 @@ class CTF:
         aberration = 1e7 * self.spherical_aberration_mm[..., None]
         chi = torch.pi * wavelength * k2 * (defocus - 0.5 * aberration * wavelength**2 * k2)
         chi = chi + torch.deg2rad(self.phase_shift_degrees)[..., None]
+        if self.aberration is not None:
+            frequencies = cycles_per_pixel / self.pixel_size_angstrom[..., None, None]
+            chi = chi + evaluate_polynomial(self.aberration, frequencies, EVEN)
         # √(1 - w²) sin χ + w cos χ is one sine: it is evaluated at every step of a training
-        return torch.sin(chi + torch.asin(self.amplitude_contrast)[..., None])
+        values = torch.sin(chi + torch.asin(self.amplitude_contrast)[..., None])
+        if self.b_factor_angstrom2 is not None:
+            values = values * torch.exp(-0.25 * self.b_factor_angstrom2[..., None] * k2)
+        return values if self.scale is None else values * self.scale[..., None]
 
 
 def electron_wavelength_angstrom(voltage_kv: Float[Tensor, " *n"]) -> Float[Tensor, " *n"]:

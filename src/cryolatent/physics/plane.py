@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from cryolatent.physics.aberrations import EVEN, turn_polynomial
 from cryolatent.physics.ctf import CTF
 from cryolatent.physics.grid import FourierDisc, disc_to_images
 from cryolatent.physics.poses import Poses
@@ -115,7 +116,7 @@ def turn_poses(poses: Poses, degrees: Float[Tensor, "*n"]) -> Poses:
 
 
 def turn_ctf(ctf: CTF, degrees: Float[Tensor, "*n"]) -> CTF:
-    """The transfer functions of turned images: the axis of astigmatism turns with them.
+    """The transfer functions of turned images: astigmatism and aberrations turn with them.
 
     Args:
         ctf: The transfer functions of the images.
@@ -124,7 +125,10 @@ def turn_ctf(ctf: CTF, degrees: Float[Tensor, "*n"]) -> CTF:
     Returns:
         The transfer functions ``C(k @ Q)``.
     """
-    return replace(ctf, defocus_angle_degrees=ctf.defocus_angle_degrees + degrees)
+    turned = replace(ctf, defocus_angle_degrees=ctf.defocus_angle_degrees + degrees)
+    if ctf.aberration is None:
+        return turned
+    return replace(turned, aberration=turn_polynomial(ctf.aberration, degrees, EVEN))
 
 
 def in_plane_degrees(rotations: Float[Tensor, "*n 3 3"]) -> Float[Tensor, " *n"]:

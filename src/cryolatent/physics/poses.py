@@ -58,6 +58,46 @@ class Poses:
         rotations = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
         return Poses(rotations.mT.to(angles_degrees.dtype), -origins_angstrom)
 
+    @staticmethod
+    def from_cryosparc(
+        rotation_vectors: Float[Tensor, "n 3"], shifts_angstrom: Float[Tensor, "n 2"]
+    ) -> "Poses":
+        """Convert cryoSPARC's rotation vectors and shifts.
+
+        The matrix of a rotation vector is RELION's A, hence ``R = A.T``, and a shift centres the
+        image, as RELION's origin does.
+
+        Args:
+            rotation_vectors: alignments3D/pose: axis times angle in radians.
+            shifts_angstrom: alignments3D/shift (x, y) times the pixel size, in Å.
+
+        Returns:
+            The poses.
+        """
+        from scipy.spatial.transform import Rotation
+
+        # roma takes a second to import, longer than a large file takes to open
+        matrices = Rotation.from_rotvec(rotation_vectors.double().numpy()).as_matrix()
+        return Poses(torch.from_numpy(matrices).mT.to(shifts_angstrom.dtype), -shifts_angstrom)
+
+    @staticmethod
+    def from_cryodrgn(
+        rotations: Float[Tensor, "n 3 3"],
+        shifts: Float[Tensor, "n 2"],
+        side_angstrom: Float[Tensor, " n"],
+    ) -> "Poses":
+        """Convert cryoDRGN's rotations, which are R itself, and shifts, which centre the image.
+
+        Args:
+            rotations: Rotation matrices.
+            shifts: Shifts (x, y) as fractions of the box.
+            side_angstrom: Side of each box, in Å.
+
+        Returns:
+            The poses.
+        """
+        return Poses(rotations, -shifts * side_angstrom[:, None])
+
     def to_relion(self) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:
         """Convert to RELION's angles (rot, tilt, psi) in degrees and origins (x, y) in Å.
 

@@ -12,6 +12,7 @@ from cryolatent.errors import InputError
 
 Positive = Annotated[int, Field(ge=1)]
 Flat = Parameter(name="*")
+TABLES = ("poses", "ctf", "ind", "passthrough")
 
 
 class Section(BaseModel):
@@ -21,12 +22,39 @@ class Section(BaseModel):
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
-class ReadingConfig(Section):
-    """How particles are read: the options of `cryolatent.data.open_star`."""
+class TablesConfig(Section):
+    """Files that complete or replace what a particle file says."""
+
+    poses: Path | None = None
+    """cryoDRGN's poses.pkl, in place of the particle file's own poses."""
+
+    ctf: Path | None = None
+    """cryoDRGN's ctf.pkl, in place of all that the particle file says of the optics."""
+
+    ind: Path | None = None
+    """cryoDRGN's ind.pkl, or an .npy: the particles to use, counted from zero; all if left out."""
+
+    passthrough: Path | None = None
+    """cryoSPARC's passthrough file, if it is not beside the .cs file."""
+
+    def tables(self) -> Any:
+        """The files as `cryolatent.data.open_particles` wants them.
+
+        Returns:
+            Its `Tables`.
+        """
+        from cryolatent.data import Tables
+
+        return Tables(**{name: getattr(self, name) for name in TABLES})
+
+
+@Parameter(name="*", group=Group("Data", sort_key=1))
+class ReadingConfig(TablesConfig):
+    """How particles are read: the options of `cryolatent.data.open_particles`."""
 
     datadir: Path | None = None
-    """Folder that image names are relative to, if not the STAR file's own; the working directory
-    if left out."""
+    """Folder that image names are relative to, if not the particle file's own; the working
+    directory if left out."""
 
     invert_contrast: bool = False
     """Negate the images, for stacks in which particles are dark."""
@@ -39,12 +67,13 @@ class ReadingConfig(Section):
     symmetric copies, so that parts that break the symmetry can be told apart."""
 
     def reading(self) -> dict[str, Any]:
-        """The options of `cryolatent.data.open_star`.
+        """The options of `cryolatent.data.open_particles`.
 
         Returns:
             Keyword arguments.
         """
-        return self.model_dump(include=set(ReadingConfig.model_fields))
+        wanted = set(ReadingConfig.model_fields) - set(TABLES)
+        return self.model_dump(include=wanted) | {"tables": self.tables()}
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
@@ -57,11 +86,24 @@ class DataConfig(ReadingConfig):
     twin: Literal["permuted", "noise", "same-pose", "ctf-only"] | None = None
     """Control: what the posterior is shown in place of its particle, for all particles: another
     particle, white noise, another particle seen from nearly the same direction, or nothing but the
-    transfer function. What is reconstructed stays (posteriors encoder and table)."""
+    transfer function. What is reconstructed stays (posteriors encoder, semi-amortized)."""
 
     twin_ctf: Literal["own", "target"] = "own"
     """Transfer function that the evidence carries: the shown image's own, or the target's, as in
     the report's code."""
+
+    def located(self, datadir: Path | None) -> "DataConfig":
+        """The same options for use from any folder.
+
+        Args:
+            datadir: Folder in which the images were found, if not the particle file's own.
+
+        Returns:
+            Options with absolute paths.
+        """
+        given = {name: getattr(self, name) for name in TABLES}
+        paths = {name: path.resolve() for name, path in given.items() if path is not None}
+        return self.model_copy(update={"datadir": datadir, **paths})
 
 
 @Parameter(name="*", group=Group("Model", sort_key=2))
@@ -253,7 +295,12 @@ class TrainConfig(Section):
         if model.is_exact and self.data.twin is not None:
             raise ValueError(
                 f"posterior {model.posterior} with --twin {self.data.twin}: expected posterior "
-                "encoder or table; an exact posterior is that of the images that are reconstructed"
+                "encoder; an exact posterior is that of the images that are reconstructed"
+            )
+        if model.posterior == "semi-amortized" and self.data.twin in ("noise", "ctf-only"):
+            raise ValueError(
+                f"posterior semi-amortized with --twin {self.data.twin}: expected a twin with a "
+                "pose, permuted or same-pose, because the model's own gradients need one"
             )
         return self
 

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file beside its place, flush it to disk, and move it there.
@@ -25,8 +29,29 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         _flush(partial)
         partial.replace(path)
         _flush(path.parent)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # a full disk is reported without saying what was being written
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors in the safetensors format.
+
+    Args:
+        tensors: Contiguous tensors by name.
+        path: Where to write; an existing file is replaced.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(None, str(error), str(path)) from None
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from cryolatent.data import ParticleStack, open_star
+from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError
 from cryolatent.runs.choice import Choice
 from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.files import new_folder, write_atomically, write_text_atomically
+from cryolatent.runs.files import (
+    new_folder,
+    save_tensors,
+    write_atomically,
+    write_text_atomically,
+)
 from cryolatent.runs.latents import (
     Latents,
     Rows,
@@ -177,7 +182,7 @@ class Run:
                 "a run on particles",
                 "Its page is that of cryolatent mnist.",
             )
-        return open_star(self.manifest.input, **self.config.data.reading())
+        return open_particles(self.manifest.input, **self.config.data.reading())
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append an entry to ``log.jsonl``.
@@ -242,7 +247,7 @@ class Run:
         folder = self.path / "checkpoints"
         tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
         name = f"step-{step:09d}.safetensors"
-        write_atomically(folder / name, lambda partial: save_file(tensors, partial))
+        write_atomically(folder / name, lambda partial: save_tensors(tensors, partial))
         index = self._index()
         entries = [entry for entry in index if entry["step"] != step]
         entries.append({"step": step, "file": name, "position": checkpoint.position})

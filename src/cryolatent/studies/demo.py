@@ -9,7 +9,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from cryolatent.analysis import Summary, analyze, read_summary
-from cryolatent.data import open_star
+from cryolatent.data import open_particles
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.report import render
 from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
@@ -110,7 +110,7 @@ def demo(
 
 def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
     if not (path / "manifest.json").exists():
-        stack = open_star(data / "particles.star", **config.data.reading())
+        stack = open_particles(data / "particles.star", **config.data.reading())
         return prepare(path, config, stack, Watch())
     run = Run.open(path)
     # a search chooses the number of latent dimensions

@@ -149,7 +149,7 @@ def prepare(path: Path, config: TrainConfig, stack: Source, watch: Watch) -> Run
         InputError: If the folder is taken or the data are not usable.
     """
     Run.check_free(path)
-    data = config.data.model_copy(update={"datadir": stack.datadir})
+    data = config.data.located(stack.datadir)
     config = config.model_copy(update={"data": data}).resolved()
     stack = as_shown(config, stack)
     system, tensors = TRAININGS[stack.domain].begin(config, stack, watch)

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.data import ParticleStack, Source, open_star
+from cryolatent.data import ParticleStack, Source, Tables, open_particles
 from cryolatent.errors import InputError
 from cryolatent.models import Delta, DiagonalNormal, Encoder, Fitted, SemiAmortized
 from cryolatent.runs.config import InferConfig
@@ -40,14 +40,17 @@ def open_unseen(
     *,
     datadir: Path | None = None,
     invert_contrast: bool | None = None,
+    tables: Tables | None = None,
 ) -> ParticleStack:
     """Open particles for a run: its shells and its symmetry.
 
     Args:
         run: The run.
-        particles: RELION STAR file of any particles.
+        particles: A file of any particles.
         datadir: Folder that image names are relative to; by default the run's.
-        invert_contrast: Whether to negate the images; by default as the run did.
+        invert_contrast: Whether to negate the images; by default as the run did. Between
+            cryoSPARC's files, which know the sign of their images, and others there is no default.
+        tables: Files that complete the particle file.
 
     Returns:
         The particles.
@@ -56,11 +59,20 @@ def open_unseen(
         InputError: If they cannot be read, or differ from the run's in box or pixel size.
     """
     data, manifest = run.config.data, run.manifest
-    stack = open_star(
+    kinds = {Path(file).suffix.lower() == ".cs" for file in (particles, manifest.input)}
+    if invert_contrast is None and len(kinds) == 2:
+        raise InputError(
+            particles,
+            f"a {particles.suffix} file for a run on a {manifest.input.suffix} file",
+            "--invert-contrast or --no-invert-contrast",
+            "Say whether its images are to be negated; a .cs file's sign is applied anyway.",
+        )
+    stack = open_particles(
         particles,
         datadir=data.datadir if datadir is None else datadir,
         invert_contrast=data.invert_contrast if invert_contrast is None else invert_contrast,
         symmetry=data.symmetry,
+        tables=tables,
     )
     if stack.disc.box != manifest.box:
         raise InputError(

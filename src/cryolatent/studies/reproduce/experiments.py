@@ -227,6 +227,7 @@ EXPERIMENTS = (
         Claim.NONE,
         _twin("permuted", "target"),
         against="twin-permuted",
+        decoders=("subspace",),
     ),
     Experiment(
         "twin-same-pose",
@@ -235,6 +236,7 @@ EXPERIMENTS = (
         "Separates what the view tells from what the particle tells.",
         Claim.NONE,
         _twin("same-pose"),
+        decoders=("subspace",),
     ),
     Experiment(
         "twin-ctf-only",
@@ -243,6 +245,7 @@ EXPERIMENTS = (
         "Separates what the CTF tells from what the particle tells.",
         Claim.NONE,
         _twin("ctf-only"),
+        decoders=("subspace",),
     ),
     Experiment(
         "aligned",
@@ -251,6 +254,7 @@ EXPERIMENTS = (
         "The discussion calls such an invariance possible and leaves it untested.",
         Claim.NONE,
         _model(evidence_frame="aligned"),
+        decoders=("subspace",),
     ),
     Experiment(
         "aligned-shift",
@@ -260,6 +264,7 @@ EXPERIMENTS = (
         Claim.NONE,
         against="aligned",
         move="shift",
+        decoders=("subspace",),
     ),
     Experiment(
         "aligned-rotation",
@@ -269,6 +274,7 @@ EXPERIMENTS = (
         Claim.NONE,
         against="aligned",
         move="rotation",
+        decoders=("subspace",),
     ),
     Experiment(
         "frozen-permuted",
@@ -278,6 +284,7 @@ EXPERIMENTS = (
         Claim.CONSENSUS,
         _frozen(table_start="permuted"),
         pretrained="baseline",
+        decoders=("subspace",),
     ),
     Experiment(
         "frozen-clusters",
@@ -286,6 +293,7 @@ EXPERIMENTS = (
         "A null: clusters that mean nothing.",
         Claim.CONSENSUS,
         _frozen(table_start="random-clusters"),
+        decoders=("subspace",),
     ),
 )
 BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}

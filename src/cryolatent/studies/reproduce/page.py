@@ -187,7 +187,7 @@ def _panel(
 
 
 def _facts(outcome: Outcome) -> str:
-    measures = outcome.measures
+    measures = list(outcome.measures)
     if not measures:
         return f"{outcome.diverged} of {outcome.diverged} trainings ended in values not finite."
     seeds = f"{len(measures)} seeds" if len(measures) > 1 else "One seed"

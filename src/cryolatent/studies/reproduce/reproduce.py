@@ -165,7 +165,8 @@ def plan(
 
 def _particles(request: Request, tell: Callable[[str], None]) -> Particles:
     if request.star is not None:
-        return Particles(request.star, request.reading, None, request.scale.hold_out)
+        scale = request.scale
+        return Particles(request.star, request.reading, None, scale.hold_out, scale.held)
     data, options = request.output / "data", request.scale.simulation
     if not data.exists():
         tell(f"simulating {options.particles} particles, box {options.box}")
@@ -175,7 +176,11 @@ def _particles(request: Request, tell: Callable[[str], None]) -> Particles:
     if not (data / "truth" / "truth.npz").exists():
         raise InputError(data, "other files", "the study's own data", "Choose another -o.")
     return Particles(
-        data / "particles.star", ReadingConfig(), data / "truth", request.scale.hold_out
+        data / "particles.star",
+        ReadingConfig(),
+        data / "truth",
+        request.scale.hold_out,
+        request.scale.held,
     )
 
 

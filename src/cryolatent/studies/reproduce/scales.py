@@ -24,6 +24,7 @@ class Scale:
         tables: Options of trainings with a table, by section.
         seeds: For each decoder, seeds of repeated experiments and of the others.
         hold_out: Share of the particles that no training sees.
+        held: How many of these are looked at.
         scored: Particles whose volumes are compared with the truth.
         drawn: Particles of which UMAP makes a map, at most.
     """
@@ -35,6 +36,7 @@ class Scale:
     tables: Options
     seeds: Mapping[str, tuple[int, int]]
     hold_out: float = 0.1
+    held: int = 150
     scored: int = 64
     drawn: int = 20_000
 
@@ -107,7 +109,7 @@ SMALL = Scale(
     decoders={
         "mlp": {
             "model": {"decoder_width": 128},
-            "optimisation": {"epochs": 20, "batch_size": 16, "beta_warmup": 10},
+            "optimisation": {"epochs": 22, "batch_size": 8, "beta_warmup": 16},
         },
         "subspace": {"optimisation": {"epochs": 30, "batch_size": 32, "learning_rate": 5e-3}},
     },

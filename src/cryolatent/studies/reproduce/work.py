@@ -11,21 +11,23 @@ from cryolatent.analysis import Estimate
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.embedding import umap_coordinates
 from cryolatent.audits import RotationTest, ShiftTest
-from cryolatent.data import ParticleStack, open_star
+from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models import Decoder
 from cryolatent.report.volumes import axis_projections
-from cryolatent.runs.config import ReadingConfig, TrainConfig
+from cryolatent.runs.config import InferConfig, ReadingConfig, TrainConfig
 from cryolatent.runs.files import void, write_atomically, write_text_atomically
 from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Latents, Run
 from cryolatent.runs.system import as_shown, restore
 from cryolatent.simulate.truth import Truth
 from cryolatent.studies.reproduce.measures import Measures, Scored, score
-from cryolatent.train import Watch, infer, prepare, train
+from cryolatent.train import Watch, infer_unseen, prepare, train
 
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
+STARTS, STEPS = 2, 50
+"""Fits of unseen particles' rows with the decoder frozen."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Particles:
         reading: How it is read.
         truth: Folder of the truth, if the particles are simulated.
         hold_out: Share of the particles that no training sees.
+        held: How many of these are looked at, at most.
         seed: Fixes which.
     """
 
@@ -44,6 +47,7 @@ class Particles:
     reading: ReadingConfig
     truth: Path | None
     hold_out: float
+    held: int
     seed: int = 0
 
     def stacks(self, config: TrainConfig) -> tuple[ParticleStack, ParticleStack]:
@@ -55,9 +59,9 @@ class Particles:
         Returns:
             Those to train on, and those kept aside.
         """
-        stack = open_star(self.star, **config.data.reading())
+        stack = open_particles(self.star, **config.data.reading())
         kept, held = stack.hold_out(self.hold_out, self.seed)
-        return stack.select(kept), stack.select(held)
+        return stack.select(kept), stack.select(held[: self.held])
 
 
 @dataclass(frozen=True)
@@ -151,11 +155,8 @@ def measure(
         clusters=task.clusters,
     )
     seed = run.config.optimisation.seed
-    unseen = (
-        infer(system, as_shown(run.config, held), seed)
-        if run.config.model.posterior == "encoder"
-        else None
-    )
+    options = InferConfig(starts=STARTS, steps=STEPS, seed=seed)
+    unseen = infer_unseen(run, as_shown(run.config, held), options).latents
     moves = []
     if task.moves:
         kinds = ((test, consistent) for test in (ShiftTest, RotationTest) for consistent in (0, 1))
@@ -171,7 +172,7 @@ def measure(
         steps=entries[-1]["step"],
         core_seconds=entries[-1]["cpu_seconds"],
         bound=_mean(latents),
-        held_out=None if unseen is None else _mean(unseen),
+        held_out=_mean(unseen),
         kl=float(latents.kl.mean()),
         ari=scored.ari,
         fsc_area=scored.fsc_area,

@@ -1,0 +1,173 @@
+"""The one door: a particle file of any supported program becomes a stack."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cryolatent.data.cryodrgn import ImageList, read_ctf, read_indices, read_poses
+from cryolatent.data.cryosparc import CryosparcFile
+from cryolatent.data.images import PhaseCorrectedImages
+from cryolatent.data.particle_file import ParticleFile
+from cryolatent.data.relion import RelionFile
+from cryolatent.data.stack import ParticleStack
+from cryolatent.data.stacks import open_stacks
+from cryolatent.errors import InputError
+from cryolatent.physics import CTF
+
+PIXEL_SIZE_TOLERANCE = 1e-4
+STACKS = (".mrcs", ".mrc", ".txt")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Files that complete or replace what a particle file says.
+
+    Args:
+        poses: cryoDRGN's ``poses.pkl``, in place of the file's own poses.
+        ctf: cryoDRGN's ``ctf.pkl``, in place of all that the file says of the optics.
+        ind: cryoDRGN's ``ind.pkl``, or an ``.npy``: the particles to use, counted from zero.
+        passthrough: cryoSPARC's passthrough file, if it is not beside the ``.cs``.
+    """
+
+    poses: Path | None = None
+    ctf: Path | None = None
+    ind: Path | None = None
+    passthrough: Path | None = None
+
+    @property
+    def given(self) -> tuple[Path, ...]:
+        """The files that are given."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(Path(value) for value in values if value is not None)
+
+
+def open_particles(
+    path: str | Path,
+    *,
+    datadir: str | Path | None = None,
+    invert_contrast: bool = False,
+    shells: int | None = None,
+    symmetry: str = "C1",
+    tables: Tables | None = None,
+) -> ParticleStack:
+    """Open a particle file with its image stacks.
+
+    Args:
+        path: A RELION ``.star``, a cryoSPARC ``.cs``, or images alone: an ``.mrcs`` or ``.mrc``
+            stack or a ``.txt`` list of stacks, which need `tables`.
+        datadir: Folder that image names are relative to, if not the file's own; by default the
+            working directory.
+        invert_contrast: Negate the images, for stacks in which particles are dark.
+        shells: Last Fourier shell to use; by default all below Nyquist.
+        symmetry: Point group; every particle is expanded into its symmetric copies.
+        tables: Further files.
+
+    Returns:
+        The particles, one observation each; no image has been read yet.
+
+    Raises:
+        InputError: If anything needed is missing, contradictory or not supported.
+    """
+    path, tables = Path(path), tables or Tables()
+    suffix = path.suffix.lower()
+    if suffix == ".cs":
+        file: ParticleFile = CryosparcFile(path, tables.passthrough)
+    elif tables.passthrough is not None:
+        raise InputError(
+            "--passthrough", str(tables.passthrough), "a .cs file of particles", "Leave it out."
+        )
+    elif suffix in STACKS:
+        file = ImageList(path, datadir)
+    else:
+        file = RelionFile(path)
+    return _open(file, datadir, invert_contrast, shells, tables).expanded(symmetry)
+
+
+def open_star(
+    path: str | Path,
+    *,
+    datadir: str | Path | None = None,
+    invert_contrast: bool = False,
+    shells: int | None = None,
+    symmetry: str = "C1",
+) -> ParticleStack:
+    """Open a RELION STAR file with its image stacks, whatever its name ends in.
+
+    Args:
+        path: The STAR file; it gives images, poses, transfer functions and pixel size.
+        datadir: As in `open_particles`.
+        invert_contrast: As in `open_particles`.
+        shells: As in `open_particles`.
+        symmetry: As in `open_particles`.
+
+    Returns:
+        The particles, one observation each; no image has been read yet.
+
+    Raises:
+        InputError: If anything needed is missing, contradictory or not supported.
+    """
+    file = RelionFile(Path(path))
+    return _open(file, datadir, invert_contrast, shells, Tables()).expanded(symmetry)
+
+
+def _open(
+    file: ParticleFile,
+    datadir: str | Path | None,
+    invert_contrast: bool,
+    shells: int | None,
+    tables: Tables,
+) -> ParticleStack:
+    count = len(file.names)
+    sign = -file.sign if invert_contrast else file.sign
+    images, found_in = open_stacks(file.names, datadir, sign)
+    _check_shells(file.path, shells, images.box)
+    own = tables.ctf is None
+    ctf = file.ctf() if own else read_ctf(Path(tables.ctf or ""), count, images.box)
+    _check_pixel_sizes(file, ctf)
+    phases = file.phases() if own else None
+    source = images
+    if phases is not None:
+        pixel_sizes = ctf.pixel_size_angstrom.double().numpy()
+        source = PhaseCorrectedImages(images.box, images, phases, pixel_sizes)
+    side = images.box * ctf.pixel_size_angstrom
+    poses = file.poses() if tables.poses is None else read_poses(tables.poses, count, side)
+    stack = ParticleStack(
+        images=source,
+        poses=poses,
+        ctf=ctf,
+        ids=file.ids,
+        offsets=torch.arange(count + 1),
+        source=file.path,
+        source_rows=np.arange(count),
+        half_set=file.half_set,
+        shells=shells,
+        datadir=found_in,
+        tables=tuple(dict.fromkeys((*file.tables, *tables.given))),
+    )
+    return stack if tables.ind is None else stack.select(read_indices(tables.ind, count))
+
+
+def _check_shells(path: Path, shells: int | None, box: int) -> None:
+    if shells is not None and not 1 <= shells <= box // 2 - 1:
+        raise InputError(
+            path,
+            f"{shells} shells asked for",
+            f"1 to {box // 2 - 1} at box {box}",
+            "Leave --shells out to use all.",
+        )
+
+
+def _check_pixel_sizes(file: ParticleFile, ctf: CTF) -> None:
+    sizes = ctf.pixel_size_angstrom
+    other = torch.nonzero((sizes / sizes[0] - 1).abs() > PIXEL_SIZE_TOLERANCE)
+    if len(other):
+        at = int(other[0, 0])
+        raise InputError(
+            file.path,
+            f"pixel sizes of {sizes[0]:.4f} Å ({file.group(0)}) and {sizes[at]:.4f} Å "
+            f"({file.group(at)})",
+            "one pixel size",
+            "Rescale the particles to one pixel size, or give one group at a time.",
+        )

@@ -1,0 +1,163 @@
+"""Where images are: the stacks that a particle file names, found and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cryolatent.data.images import MrcImages
+from cryolatent.errors import InputError
+from cryolatent.io import stack_shape
+
+ANCESTORS = 2
+
+
+@dataclass(frozen=True)
+class ImageNames:
+    """Images by name, as a particle file gives them.
+
+    Args:
+        source: The particle file.
+        files: For each image, the stack's name as it stands in `source`.
+        index: For each image, its zero-based position in the stack.
+        what: The column that names the stacks, for messages.
+    """
+
+    source: Path
+    files: np.ndarray
+    index: np.ndarray
+    what: str = "rlnImageName"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """A unique name for each image, as RELION writes it."""
+        numbers = np.char.zfill((self.index + 1).astype(str), 6).tolist()
+        files = self.files.tolist()
+        return unique_ids([f"{n}@{file}" for n, file in zip(numbers, files, strict=True)])
+
+    def row(self, image: int) -> str:
+        """Where an image is named, for messages."""
+        return f"particle row {image + 1}"
+
+
+def unique_ids(names: list[str]) -> np.ndarray:
+    """Make particle names unique by numbering repeats.
+
+    Args:
+        names: One per particle.
+
+    Returns:
+        The names; second and later copies end in ``#2``, ``#3`` ...
+    """
+    seen: dict[str, int] = {}
+    if len(set(names)) == len(names):
+        return np.array(names, dtype=np.str_)
+    ids = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return np.array(ids, dtype=np.str_)
+
+
+def open_stacks(
+    names: ImageNames, datadir: str | Path | None, sign: np.ndarray
+) -> tuple[MrcImages, Path | None]:
+    """Find and check the stacks that hold some images.
+
+    A name is looked up from the particle file's folder, then from `datadir` (or the working
+    directory), then from the two folders above the particle file's, as in projects of RELION and
+    cryoSPARC, and at last by its last part alone in `datadir`.
+
+    Args:
+        names: The images.
+        datadir: Folder that names are relative to, if not the particle file's own.
+        sign: For each image, +1, or -1 to invert its contrast.
+
+    Returns:
+        The images, and the folder that was needed to find them, if not the particle file's own.
+
+    Raises:
+        InputError: If a stack is missing, is no stack of square images of one even box, or is too
+            short.
+    """
+    codes, unique = pd.factorize(names.files)
+    first = np.unique(codes, return_index=True)[1]
+    found = [
+        locate_stack(names.source, str(name), datadir, names.what, names.row(int(row)))
+        for name, row in zip(unique, first, strict=True)
+    ]
+    files = tuple(file for file, _ in found)
+    shapes = np.array([stack_shape(file) for file in files])
+    box = int(shapes[0, 2])
+    bad = (shapes[:, 1:] != box).any(axis=1) | (shapes[:, 2] % 2 == 1) | (shapes[:, 2] < 4)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            files[at],
+            f"images of {shapes[at, 1]} x {shapes[at, 2]} pixels",
+            f"square images of one even size of at least 4 (the first stack, {files[0].name}, "
+            f"has {shapes[0, 1]} x {box})",
+            "Extract or crop the particles to one even box.",
+            row=f"named in {names.source}, {names.row(int(first[at]))}",
+        )
+    beyond = np.flatnonzero((names.index >= shapes[codes, 0]) | (names.index < 0))
+    if len(beyond):
+        at = int(beyond[0])
+        raise InputError(
+            names.source,
+            f"image {names.index[at] + 1} of {files[codes[at]]}",
+            f"at most {shapes[codes[at], 0]}, the number of images in the stack",
+            "Give the stack that belongs to this file.",
+            row=names.row(at),
+        )
+    images = MrcImages(box, files, codes, names.index, sign.astype(np.float32))
+    away = any(away for _, away in found)
+    return images, Path(datadir or Path.cwd()).resolve() if away else None
+
+
+def locate_stack(
+    source: Path, name: str, datadir: str | Path | None, what: str, row: str
+) -> tuple[Path, bool]:
+    """Find a stack; see `open_stacks` for where.
+
+    Args:
+        source: The particle file.
+        name: The stack's name as it stands there.
+        datadir: Folder that names are relative to, if not the particle file's own.
+        what: What names the stack, for messages.
+        row: Where it is named, for messages.
+
+    Returns:
+        The stack, and whether `datadir` or the working directory was needed to find it.
+
+    Raises:
+        InputError: If there is no such file, naming every place that was tried.
+    """
+    elsewhere = Path.cwd() if datadir is None else Path(datadir)
+    tried = [(source.parent / name, False), (elsewhere / name, True)]
+    above = list(source.parent.resolve().parents)[:ANCESTORS]
+    tried += [(parent / name, False) for parent in above]
+    if datadir is not None:
+        tried.append((elsewhere / Path(name).name, True))
+    for candidate, away in tried:
+        if _is_file(candidate):
+            return candidate, away
+    places = dict.fromkeys(str(path) for path, _ in tried)
+    raise InputError(
+        source,
+        f"no image stack at {', '.join(places)}",
+        f"the file that {what} names",
+        "Give the folder that the names are relative to with --datadir.",
+        row=row,
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

@@ -1,0 +1,53 @@
+"""cryoSPARC's ``.cs`` tables: NumPy arrays of records, read without pickle."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cryolatent.errors import InputError
+
+NEWER = b"\x94CSDAT"
+
+
+def read_cs(path: str | Path) -> np.ndarray:
+    """Read a ``.cs`` file.
+
+    Args:
+        path: A file of records with a field ``uid``.
+
+    Returns:
+        One record per particle.
+
+    Raises:
+        InputError: If the file is missing, is no ``.cs`` file, or is empty.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(path, found, "a cryoSPARC .cs file", "Check the name.")
+    try:
+        with path.open("rb") as stream:
+            if stream.read(len(NEWER)) == NEWER:
+                raise InputError(
+                    path,
+                    "the compressed .cs format of cryosparc-tools",
+                    "the NumPy format of cryoSPARC's jobs",
+                    "Save it with Dataset.save(path, format=1), or give the job's own file.",
+                )
+            stream.seek(0)
+            table = np.load(stream, allow_pickle=False)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            path, f"no records ({reason})", "a cryoSPARC .cs file", "Export the particles again."
+        ) from None
+    names = None if not isinstance(table, np.ndarray) else table.dtype.names
+    if names is None or table.ndim != 1 or "uid" not in names or table["uid"].ndim != 1:
+        raise InputError(
+            path, "no records with a field uid", "a cryoSPARC .cs file", "Give a job's particles."
+        )
+    if len(table) == 0:
+        raise InputError(path, "no particles", "at least one record", "Check the selection.")
+    return table

@@ -1,0 +1,352 @@
+"""Broken input through the command line: code 2, one line, nothing written."""
+
+import errno
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import small_stack
+from cryolatent.cli.main import run
+from cryolatent.data import open_star
+from cryolatent.io import new_stack
+
+COUNT, BOX, HEADER = 100, 8, 1024
+SMALL = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1", "--encoder-width", "8"]
+COLUMNS = "ImageName AngleRot AngleTilt AnglePsi DefocusU DefocusV Voltage SphericalAberration"
+COLUMNS += " AmplitudeContrast PixelSize"
+
+
+@dataclass
+class Project:
+    """A STAR file and a cryoDRGN project of the same 100 images, to be broken."""
+
+    folder: Path
+    options: list[str] = field(default_factory=list)
+    particles: str = "particles.star"
+    output: str = "run"
+
+    @property
+    def star(self) -> Path:
+        return self.folder / "particles.star"
+
+    @property
+    def stack(self) -> Path:
+        return self.folder / "images.mrcs"
+
+    def replace(self, old: str, new: str) -> None:
+        text = self.star.read_text()
+        assert old in text
+        self.star.write_text(text.replace(old, new, 1))
+
+    def pixels(self) -> np.ndarray:
+        return np.memmap(self.stack, "<f4", "r+", HEADER, (COUNT, BOX, BOX))
+
+    def header(self, word: int, value: int) -> None:
+        np.memmap(self.stack, "<i4", "r+", 0, (256,))[word] = value
+
+    def dump(self, name: str, value: object) -> str:
+        (self.folder / name).write_bytes(pickle.dumps(value))
+        return name
+
+    def cryodrgn(self, **options: str) -> None:
+        given = {"poses": "poses.pkl", "ctf": "ctf.pkl"} | options
+        self.particles = "images.mrcs"
+        self.options = [part for name, path in given.items() for part in (f"--{name}", path)]
+
+
+def make(folder: Path) -> Project:
+    rng = np.random.default_rng(0)
+    project = Project(folder)
+    with new_stack(project.stack, (COUNT, BOX, BOX), 4.0) as images:
+        images[:] = rng.normal(size=(COUNT, BOX, BOX))
+    lines = ["data_", "", "loop_"]
+    lines += [f"_rln{name} #{place + 1}" for place, name in enumerate(COLUMNS.split())]
+    for row in range(COUNT):
+        angles = " ".join(f"{angle:.3f}" for angle in rng.uniform(1, 179, 3))
+        lines.append(f"{row + 1:06d}@images.mrcs {angles} 15000.5 14900.5 300 2.7 0.1 4.0")
+    project.star.write_text("\n".join(lines) + "\n")
+    stack = open_star(project.star)
+    rotations = stack.poses.rotations.numpy()
+    project.dump("poses.pkl", (rotations, np.zeros((COUNT, 2))))
+    row = [BOX, 4.0, 15000.5, 14900.5, 0, 300, 2.7, 0.1, 0]
+    project.dump("ctf.pkl", np.tile(np.array(row), (COUNT, 1)))
+    return project
+
+
+CASES: dict[str, tuple[Callable[[Project], None], tuple[str, ...]]] = {}
+
+
+def case(*parts: str) -> Callable:
+    """Register a way to break the project, and what the message must say."""
+
+    def register(break_it: Callable) -> Callable:
+        CASES[break_it.__name__.replace("_", " ")] = (break_it, parts)
+        return break_it
+
+    return register
+
+
+@case("particles.star: found no such file", "expected a particle STAR file")
+def missing_file(p):
+    p.star.unlink()
+
+
+@case("particles.star: found a folder")
+def folder_in_place_of_a_file(p):
+    p.star.unlink()
+    p.star.mkdir()
+
+
+@case("particles.star, particle row 1: found no image stack at", "images.mrcs", "--datadir")
+def missing_stack(p):
+    p.stack.unlink()
+
+
+@case("particles.star, particle row 2: found rlnPixelSize = nan", "a finite number")
+def ragged_row(p):
+    text = p.star.read_text().splitlines()
+    at = next(i for i, line in enumerate(text) if line.startswith("000002@"))
+    text[at] = text[at].rsplit(" ", 1)[0]
+    p.star.write_text("\n".join(text))
+
+
+@case("particles.star", "found text that cannot be parsed")
+def row_too_long(p):
+    p.replace("000002@images.mrcs", "1 2 3 000002@images.mrcs")
+
+
+@case("particles.star: found no column rlnAngleTilt", "for every particle")
+def star_without_poses(p):
+    p.replace("_rlnAngleTilt", "_rlnOther")
+
+
+@case("particles.star: found no column rlnDefocusU")
+def star_without_ctf(p):
+    p.replace("_rlnDefocusU", "_rlnOther")
+
+
+@case("particles.star, particle row 1: found optics group 7", "one of [1]")
+def unknown_optics_group(p):
+    optics = "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnVoltage #2\n1 300\n\ndata_particles\n"
+    text = p.star.read_text().replace("data_\n", optics)
+    text = text.replace("_rlnVoltage #7", "_rlnOpticsGroup #7").replace(" 300 2.7", " 7 2.7")
+    p.star.write_text(text)
+
+
+@case("images.mrcs: found no readable MRC data", "a complete MRC file")
+def truncated_header(p):
+    p.stack.write_bytes(p.stack.read_bytes()[:500])
+
+
+@case("images.mrcs: found no readable MRC data")
+def truncated_body(p):
+    p.stack.write_bytes(p.stack.read_bytes()[:-300])
+
+
+@case("images.mrcs: found no readable MRC data", "26624 bytes; 20224 for the header's 75 x 8 x 8")
+def header_that_contradicts_the_size(p):
+    p.header(2, 75)
+
+
+@case("images.mrcs", "7 x 7 pixels", "one even size")
+def odd_box(p):
+    with new_stack(p.stack, (COUNT, 7, 7), 4.0) as images:
+        images[:] = 1
+
+
+@case("particles.star: found no particles")
+def zero_particles(p):
+    text = p.star.read_text()
+    p.star.write_text(text[: text.index("000001@")])
+
+
+@case("poses.pkl: found rotations of shape (60, 3, 3)", "shape (100, 3, 3)")
+def sixty_poses(p):
+    p.dump("poses.pkl", (np.tile(np.eye(3), (60, 1, 1)), np.zeros((60, 2))))
+    p.cryodrgn()
+
+
+@case("ctf.pkl: found CTFs of shape (200, 9)", "shape (100, 9)")
+def two_hundred_ctfs(p):
+    p.dump("ctf.pkl", np.ones((200, 9)))
+    p.cryodrgn()
+
+
+@case("images.mrcs, image 31", "particle row 31", "pixels that are not finite")
+def nan_image(p):
+    p.pixels()[30] = np.nan
+
+
+@case("images.mrcs, image 5", "pixels that are not finite")
+def infinite_pixel(p):
+    p.pixels()[4, 3, 2] = np.inf
+
+
+@case("images.mrcs, image 1", "all pixels are equal")
+def all_zero_stack(p):
+    p.pixels()[:] = 0
+
+
+@case("poses.pkl, row 3: found rotations that are not finite")
+def nan_pose(p):
+    rotations = np.tile(np.eye(3), (COUNT, 1, 1))
+    rotations[2, 1, 1] = np.nan
+    p.dump("poses.pkl", (rotations, np.zeros((COUNT, 2))))
+    p.cryodrgn()
+
+
+@case("particles.star, particle row 2: found rlnAnglePsi = nan")
+def nan_angle(p):
+    row = p.star.read_text().split("000002@images.mrcs ")[1].split("\n")[0].split(" ")
+    p.replace(" ".join(row), " ".join([*row[:2], "nan", *row[3:]]))
+
+
+@case("poses.pkl, row 4: found a pose that is no rotation", "determinant +1")
+def reflection(p):
+    rotations = np.tile(np.eye(3), (COUNT, 1, 1))
+    rotations[3, 2, 2] = -1
+    p.dump("poses.pkl", (rotations, np.zeros((COUNT, 2))))
+    p.cryodrgn()
+
+
+@case("ind.pkl, entry 2: found particle -3", "from 0 to 99")
+def negative_index(p):
+    p.cryodrgn(ind=p.dump("ind.pkl", np.array([5, -3])))
+
+
+@case("ind.pkl, entry 1: found particle 100", "from 0 to 99")
+def index_out_of_range(p):
+    p.cryodrgn(ind=p.dump("ind.pkl", np.array([100])))
+
+
+@case("ind.pkl: found a mask of true and false", "flatnonzero")
+def boolean_mask(p):
+    p.cryodrgn(ind=p.dump("ind.pkl", np.ones(COUNT, dtype=bool)))
+
+
+@case("images.mrcs: found no readable MRC data")
+def text_as_stack(p):
+    p.stack.write_text("1 2 3\n" * 999)
+
+
+@case("poses.pkl: found no pickle of arrays")
+def text_as_pickle(p):
+    (p.folder / "poses.pkl").write_text("1 2 3\n")
+    p.cryodrgn()
+
+
+@case("particles.cs: found no records")
+def text_as_cs(p):
+    (p.folder / "particles.cs").write_text("1 2 3\n")
+    p.particles = "particles.cs"
+
+
+@case("particles.star: found ")
+def binary_as_star(p):
+    p.star.write_bytes(p.stack.read_bytes())
+
+
+class Attack:
+    def __reduce__(self):
+        return os.mkdir, ("made",)
+
+
+@case("poses.pkl: found no pickle of arrays (a request for posix.mkdir)", "nothing was run")
+def pickle_that_runs_code(p):
+    p.dump("poses.pkl", (Attack(), Attack()))
+    p.cryodrgn()
+
+
+@case("images.mrcs: found images without transfer functions", "--ctf")
+def images_alone(p):
+    p.particles = "images.mrcs"
+
+
+@case("run: found other files", "a new or empty folder")
+def output_that_is_taken(p):
+    (p.folder / "run").write_text("")
+
+
+@case("Not a directory", "Check permissions and free space")
+def output_below_a_file(p):
+    p.output = "images.mrcs/run"
+
+
+@case("--shells", "4 shells asked for")
+def too_many_shells(p):
+    p.options = ["--shells", "4"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_broken_input_is_one_helpful_line(name, tmp_path, monkeypatch, capsys):
+    project = make(tmp_path)
+    break_it, parts = CASES[name]
+    break_it(project)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    tokens = ["train", project.particles, "-o", project.output, *project.options, *SMALL]
+    assert run(tokens) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cryolatent: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    for part in parts:
+        assert part in error, error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_project_trains_before_it_is_broken(tmp_path, monkeypatch):
+    project = make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "particles.star", "-o", "a", *SMALL]) == 0
+    project.cryodrgn()
+    assert run(["train", project.particles, "-o", "b", *project.options, *SMALL]) == 0
+
+
+@pytest.mark.parametrize("command", ["train", "backproject"])
+def test_folder_without_permission_is_named(tmp_path, monkeypatch, capsys, command):
+    """Permissions do not bind root, so the system's refusal is put in its place."""
+    small_stack(tmp_path / "data")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    out, star = str(tmp_path / "locked" / "run"), str(tmp_path / "data" / "particles.star")
+    assert run([command, star, "-o", out, *(SMALL if command == "train" else [])]) == 2
+    error = capsys.readouterr().err
+    assert "Permission denied" in error
+    assert "locked" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "locked").exists()
+
+
+def limited(tokens: list[str], limit: int) -> subprocess.CompletedProcess:
+    """Run a command that may not write more than some bytes to a file, as on a full disk."""
+    script = (
+        "import resource, sys; from cryolatent.cli import main;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main({tokens!r})"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("command", ["train", "backproject"])
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, command):
+    small_stack(tmp_path / "data")
+    out, star = tmp_path / "out", str(tmp_path / "data" / "particles.star")
+    tokens = [command, star, "-o", str(out), *(SMALL if command == "train" else [])]
+    done = limited(tokens, 3000)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Check permissions and free space" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
