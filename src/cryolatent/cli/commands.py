@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from cryolatent import __version__
+from cryolatent.cli.mnist import mnist
 from cryolatent.errors import InputError
 from cryolatent.runs.config import InferConfig, ReadingConfig, TablesConfig, TrainConfig
 from cryolatent.simulate.config import SimulateConfig
@@ -19,6 +20,7 @@ app = App(
 TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS = TablesConfig()
+app.command(mnist)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 

@@ -177,6 +177,11 @@ class ModelConfig(Section):
     """Logarithm of the variances that the table starts from; that of the start if left out
     (posterior table)."""
 
+    table_spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Standard deviation of the normal distribution about zero that the table's means are drawn
+    from, with --table-start random; that of the start if left out (posteriors table and
+    point-table)."""
+
     pretrained: Path | None = None
     """Finished run from whose latents the table starts, as --table-start says, and whose volumes a
     subspace decoder starts from; it has as many latent dimensions (posterior table)."""
