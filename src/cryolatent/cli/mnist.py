@@ -34,6 +34,7 @@ def run(
     data: Path | None = None,
     noise_variance: float = 0.25,
     workers: int = 2,
+    seeds: int = 5,
 ) -> None:
     """Train, measure, and set every figure of appendix B beside its numbers.
 
@@ -57,6 +58,8 @@ def run(
         Variance of the noise of the experiment noise; grey values run from 0 to 1.
     workers
         Trainings side by side, one thread each.
+    seeds
+        Trainings of the VAE and of the table; all else is trained once.
     """
     from cryolatent.cli.progress import tell
     from cryolatent.studies.mnist.mnist import Request, run_digits
@@ -65,9 +68,10 @@ def run(
         raise InputError(
             "cryolatent mnist run", "no name", "an experiment or all", "See mnist list."
         )
-    if workers < 1:
-        raise InputError("--workers", str(workers), "at least 1", "See --help.")
+    for option, value in (("--workers", workers), ("--seeds", seeds)):
+        if value < 1:
+            raise InputError(option, str(value), "at least 1", "See --help.")
     if not noise_variance >= 0:
         raise InputError("--noise-variance", f"{noise_variance:g}", "at least 0", "See --help.")
-    page = run_digits(Request(names, output, data, noise_variance, workers), tell)
+    page = run_digits(Request(names, output, data, noise_variance, workers, seeds), tell)
     print(f"report: {page}")

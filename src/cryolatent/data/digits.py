@@ -64,7 +64,7 @@ class DigitSet(Source):
 
     def evidence(self, rows: Int[Tensor, " obs"]) -> Evidence:
         """Grey values and nothing else."""
-        return Evidence(self.values[rows], None, None)
+        return Evidence(self.values.index_select(0, rows), None, None)
 
     def observations(
         self, index: Int[Tensor, " n"]
@@ -74,7 +74,7 @@ class DigitSet(Source):
 
     def shown(self, twin: Twin, batch: Batch) -> Evidence:
         """The twin's evidence, which is made once and kept, as the pictures are."""
-        return Evidence(self._evidence_of_all[batch.index], None, None)
+        return Evidence(self._evidence_of_all.index_select(0, batch.index), None, None)
 
     @cached_property
     def _evidence_of_all(self) -> Tensor:

@@ -70,10 +70,11 @@ class Experiment:
         claim: The same as a question.
         options: Options that differ from `COMMON`, by section of the configuration.
         against: Experiment that it is compared with.
-        pretrained: Experiment whose run of the same seed the table starts from.
+        pretrained: Experiment from whose best run the table starts.
         move: For an experiment that trains nothing, what its encoder is shown.
         reading: Whose reading of the settings it is, where text and code disagree.
         described: Whether the appendix describes it, with or without a figure.
+        repeated: Number of seeds.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Experiment:
     move: Move | None = None
     reading: str = ""
     described: bool = True
+    repeated: int = 1
 
     @property
     def label(self) -> str:
@@ -98,7 +100,7 @@ class Experiment:
     @property
     def seeds(self) -> range:
         """Seeds of its trainings."""
-        return range(SEEDS if self.name in ("vae", "table") else 1)
+        return range(self.repeated)
 
     def config(
         self, seed: int, parent: Path | None = None, epochs: int | None = None
@@ -140,6 +142,7 @@ EXPERIMENTS = (
         "rate matter: a few trainings fail or stick in poor minima.",
         Claim.READABLE,
         reading=TEXT,
+        repeated=SEEDS,
     ),
     Experiment(
         "shift-1",
@@ -165,6 +168,7 @@ EXPERIMENTS = (
         Claim.CLOSER,
         _table(table_start="zero"),
         reading=TEXT,
+        repeated=SEEDS,
     ),
     Experiment(
         "vae-code",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryolatent.errors import InputError
-from cryolatent.studies.mnist.experiments import BY_NAME, EXPERIMENTS, Experiment
+from cryolatent.studies.mnist.experiments import BY_NAME, EXPERIMENTS, SEEDS, Experiment
 from cryolatent.studies.mnist.measures import Measures
 from cryolatent.studies.mnist.page import Results, one_line, write_page
 from cryolatent.studies.mnist.work import Digits, Task, work
@@ -22,6 +22,7 @@ class Request:
         data: Where the digits lie; the built-in ones if None.
         noise_variance: Variance of the noise of the experiment ``noise``.
         workers: Number of trainings side by side, one thread each.
+        seeds: Number of seeds of VAE and table.
         epochs: Passes over the digits, if not the report's.
         hold_out: Share of the digits kept aside where there are no test digits.
     """
@@ -31,6 +32,7 @@ class Request:
     data: Path | None = None
     noise_variance: float = 0.25
     workers: int = 2
+    seeds: int = SEEDS
     epochs: int | None = None
     hold_out: float = 0.1
 
@@ -50,7 +52,10 @@ def run_digits(request: Request, tell: Callable[[str], None] = lambda line: None
             runs.
         CryolatentError: If a training fails.
     """
-    experiments = chosen(request.names, request.noise_variance)
+    experiments = [
+        replace(e, repeated=min(e.repeated, request.seeds))
+        for e in chosen(request.names, request.noise_variance)
+    ]
     digits = Digits(None if request.data is None else request.data.resolve(), request.hold_out)
     kept, held = digits.sets()
     jobs = plan(request, experiments, digits)
@@ -127,21 +132,23 @@ def plan(request: Request, experiments: Collection[Experiment], digits: Digits) 
     Returns:
         Jobs named ``experiment/seed``.
     """
+    by_name = {experiment.name: experiment for experiment in experiments}
     jobs, runs = [], request.output.resolve() / "runs"
     for experiment in experiments:
         if experiment.move is not None:
             continue
         moves = {e.name: e.move for e in experiments if e.move and e.against == experiment.name}
         for seed in experiment.seeds:
-            name = f"{experiment.name}/{seed}"
-            parent = experiment.pretrained and f"{experiment.pretrained}/{seed}"
-            config = experiment.config(seed, runs / parent if parent else None, request.epochs)
-            task = Task(runs / name, config, pictures=seed == 0, moves=moves)
-            jobs.append(Job(name, work, (task, digits), (parent,) if parent else ()))
+            name, parent = f"{experiment.name}/{seed}", experiment.pretrained
+            needs = [f"{parent}/{other}" for other in by_name[parent].seeds] if parent else []
+            parents = tuple(runs / other for other in needs)
+            task = Task(runs / name, experiment, seed, request.epochs, parents, moves)
+            jobs.append(Job(name, work, (task, digits), tuple(needs)))
     return jobs
 
 
 def _command(request: Request) -> str:
     data = f" --data {request.data}" if request.data else ""
     noise = f" --noise-variance {request.noise_variance:g}" * (request.noise_variance != 0.25)
-    return f"cryolatent mnist run {' '.join(request.names)}{data}{noise} -o {request.output}"
+    seeds = f" --seeds {request.seeds}" * (request.seeds != SEEDS)
+    return f"cryolatent mnist run {' '.join(request.names)}{data}{noise}{seeds} -o {request.output}"

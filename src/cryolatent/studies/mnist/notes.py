@@ -73,6 +73,10 @@ def notes(bench: Bench) -> tuple[tuple[str, str], ...]:
             "five seeds each; experiments with one seed borrow it. Trainings that are stuck count.",
         ),
         (
+            "Pictures",
+            "Of the seed that explains its digits best. Loss curves are those of all seeds.",
+        ),
+        (
             "Stuck",
             f"A training that gains less than {POOR:g} of what the experiment's best seed gains "
             f"over the mean picture ({mean} nats). Diverged: a value that is not finite.",

@@ -24,7 +24,7 @@ from cryolatent.studies.mnist.experiments import COMMON, Experiment
 from cryolatent.studies.mnist.judging import Bench, Number, Outcome
 from cryolatent.studies.mnist.measures import Measures
 from cryolatent.studies.mnist.notes import lead, notes
-from cryolatent.studies.mnist.work import GRID, PICTURES
+from cryolatent.studies.mnist.work import GRID, PICTURES, best_of
 
 SYSTEM = "Digits"
 REPORTED_KL = {"vae": 660, "table": 950}
@@ -225,10 +225,16 @@ def _options(experiment: Experiment) -> str:
     return f"{text}{start}{against}.{reading}"
 
 
-def _arrays(results: Results, name: str) -> dict[str, np.ndarray]:
-    path = results.folder / name / "0" / PICTURES
-    if not path.exists():
+def _arrays(results: Results, experiment: str) -> dict[str, np.ndarray]:
+    """What the best seed's run has kept."""
+    runs = tuple(
+        results.folder / name
+        for name, measures in results.measures.items()
+        if name.startswith(f"{experiment}/") and not measures.diverged
+    )
+    if not runs:
         return {}
+    path = best_of(runs) / PICTURES
     with np.load(path) as arrays:
         return dict(arrays)
 
@@ -279,7 +285,7 @@ def _pictures(experiment: Experiment, results: Results) -> list[Picture]:
         return pictures
     kind = "latents" if "manifold" in arrays else "latents, two principal components"
     points = map_picture(
-        f"{_figure(experiment, 0)}{kind} of seed 0 by digit",
+        f"{_figure(experiment, 0)}{kind} by digit",
         arrays["plane"].astype(float),
         _colours(arrays["labels"]),
         f"map-{name}",

@@ -17,7 +17,7 @@ from cryolatent.runs.config import InferConfig, TrainConfig
 from cryolatent.runs.files import void, write_atomically, write_text_atomically
 from cryolatent.runs.run import Run
 from cryolatent.runs.system import System, as_shown, restore
-from cryolatent.studies.mnist.experiments import Move
+from cryolatent.studies.mnist.experiments import Experiment, Move
 from cryolatent.studies.mnist.measures import (
     MOST,
     NEIGHBOURS,
@@ -67,15 +67,47 @@ class Task:
 
     Args:
         path: The run.
-        config: Its options.
-        pictures: Whether pictures are kept.
+        experiment: What is trained.
+        seed: Fixes every random choice.
+        epochs: Passes over the digits, if not the report's.
+        parents: Runs of which a table starts from the best.
         moves: Moves of the pictures that the trained encoder is shown, by experiment.
     """
 
     path: Path
-    config: TrainConfig
-    pictures: bool
+    experiment: Experiment
+    seed: int = 0
+    epochs: int | None = None
+    parents: tuple[Path, ...] = ()
     moves: dict[str, Move] = field(default_factory=dict)
+
+    def config(self) -> TrainConfig:
+        """The options of the training.
+
+        Returns:
+            Resolved options.
+        """
+        parent = best_of(self.parents) if self.parents else None
+        return self.experiment.config(self.seed, parent, self.epochs)
+
+
+def best_of(runs: tuple[Path, ...]) -> Path:
+    """The run that explains its digits best: some trainings stick in a poor minimum.
+
+    Args:
+        runs: Runs that have been measured.
+
+    Returns:
+        The one of the lowest reconstruction and KL terms together.
+
+    Raises:
+        NonFiniteError: If all of them diverged.
+    """
+    found = {run: Measures.model_validate_json((run / MEASURES).read_text()) for run in runs}
+    finite = [run for run, measures in found.items() if not measures.diverged]
+    if not finite:
+        raise NonFiniteError(f"every run beside {runs[0]} diverged: there is nothing to start from")
+    return min(finite, key=lambda run: found[run].reconstruction + (found[run].kl or 0.0))
 
 
 def work(task: Task, digits: Digits) -> Measures:
@@ -92,13 +124,14 @@ def work(task: Task, digits: Digits) -> Measures:
         InputError: If the run was made with other options or other digits.
     """
     kept, held = digits.sets()
-    run = _opened(task, kept)
+    config = task.config()
+    run = _opened(task.path, config, kept)
     path = task.path / MEASURES
     if run is not None and path.exists():
         found = Measures.model_validate_json(path.read_text())
         if found.diverged or task.moves.keys() <= found.moves.keys():
             return found
-    run = run or prepare(task.path, task.config, kept, Watch())
+    run = run or prepare(task.path, config, kept, Watch())
     try:
         if run.manifest.status != "finished":
             train(run, kept)
@@ -114,17 +147,17 @@ def work(task: Task, digits: Digits) -> Measures:
     return measures
 
 
-def _opened(task: Task, digits: DigitSet) -> Run | None:
-    if not (task.path / "manifest.json").exists():
+def _opened(path: Path, config: TrainConfig, digits: DigitSet) -> Run | None:
+    if not (path / "manifest.json").exists():
         return None
-    run = Run.open(task.path)
+    run = Run.open(path)
     same_digits = (run.manifest.input.name, run.manifest.particles) == (
         digits.source.name,
         len(digits),
     )
-    if run.config != task.config or not same_digits:
+    if run.config != config or not same_digits:
         raise InputError(
-            task.path,
+            path,
             "a run with other options or other digits",
             "the experiment's own",
             "Choose another -o.",
@@ -149,14 +182,12 @@ def measure(run: Run, task: Task, kept: DigitSet, held: DigitSet) -> Measures:
     rows = spread_rows(len(kept), ASKED)
     reader = Reader(kept)
     pictures = rendered(system.model.decoder, z[rows])
-    arrays = _pictures(system, kept, z) if task.pictures else {}
+    arrays = _pictures(system, kept, z)
     moves = {}
     for name, move in task.moves.items():
         moves[name], drawn = _moved(system, kept.select(rows), move, reader)
-        if task.pictures:
-            arrays |= {f"{name}-{key}": value for key, value in drawn.items()}
-    if arrays:
-        write_atomically(run.path / PICTURES, lambda partial: void(_save(partial, arrays)))
+        arrays |= {f"{name}-{key}": value for key, value in drawn.items()}
+    write_atomically(run.path / PICTURES, lambda partial: void(_save(partial, arrays)))
     is_bound = latents.distribution.is_bound
     measures = Measures(
         steps=entries[-1]["step"],
