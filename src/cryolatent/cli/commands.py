@@ -298,7 +298,7 @@ def reproduce(
     workers
         Trainings side by side, one thread each.
     """
-    from cryolatent.cli.progress import tell
+    from cryolatent.cli.progress import bar, tell
     from cryolatent.cli.tables import print_experiments
     from cryolatent.studies.reproduce.experiments import EXPERIMENTS
     from cryolatent.studies.reproduce.reproduce import DECODERS, Request
@@ -319,7 +319,8 @@ def reproduce(
         reading=reading,
         workers=workers,
     )
-    page = run_reproduction(request, tell=tell)
+    with bar() as stage:
+        page = run_reproduction(request, tell, stage)
     print(f"report: {page}")
 
 

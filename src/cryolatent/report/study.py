@@ -21,6 +21,39 @@ WORDS = ("agrees", "differs", "inconclusive", "underpowered", "measured")
 
 
 @dataclass(frozen=True)
+class Amount:
+    """A number as a reader wants to see it.
+
+    Args:
+        text: The number.
+        detail: What it is made of, such as the numbers of all seeds.
+    """
+
+    text: str
+    detail: str = ""
+
+    @staticmethod
+    def of_seeds(values: Sequence[float], decimals: int = 3) -> "Amount":
+        """Write a number of several seeds.
+
+        Args:
+            values: The number of each seed.
+            decimals: Digits after the point.
+
+        Returns:
+            Their mean, and all of them if there are several.
+        """
+        if not values:
+            return Amount(formats.NONE)
+        mean = formats.decimal(float(np.mean(values)), decimals)
+        listed = " · ".join(formats.decimal(value, decimals) for value in values)
+        return Amount(mean, listed if len(values) > 1 else "")
+
+
+NOTHING = Amount("")
+
+
+@dataclass(frozen=True)
 class Line:
     """A measured number beside what it is compared with.
 
@@ -32,8 +65,8 @@ class Line:
     """
 
     label: str
-    value: str
-    compared: str = ""
+    value: Amount
+    compared: Amount = NOTHING
     hint: str = ""
 
 
@@ -200,21 +233,3 @@ def volume_pictures(
         Picture(caption, f"{caption}: projections along z, y and x", uri=uri)
         for caption, uri in zip(captions, strips(list(projections)), strict=True)
     ]
-
-
-def seeds_line(values: Sequence[float], decimals: int = 3) -> str:
-    """Write a number of several seeds.
-
-    Args:
-        values: The number of each seed.
-        decimals: Digits after the point.
-
-    Returns:
-        The mean, and all of them in brackets if there are several.
-    """
-    if not values:
-        return formats.NONE
-    mean = formats.decimal(float(np.mean(values)), decimals)
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({', '.join(formats.decimal(v, decimals) for v in values)})"

@@ -8,6 +8,7 @@ from cryolatent.errors import NonFiniteError
 from cryolatent.models.distributions import from_columns
 from cryolatent.runs.run import Latents
 from cryolatent.runs.system import System
+from cryolatent.train.memory import flush_denormals
 from cryolatent.train.progress import Watch
 from cryolatent.train.randomness import seeded
 
@@ -38,6 +39,7 @@ def infer(
     Raises:
         NonFiniteError: If something of a particle is not finite.
     """
+    flush_denormals()
     watch = watch or Watch()
     watch.stage("reading latents", len(stack))
     columns: list[dict[str, Tensor]] = []

@@ -20,7 +20,7 @@ from cryolatent.runs.system import System, as_shown, objective, restore
 from cryolatent.runs.warm import start as set_start
 from cryolatent.train.domain import Training
 from cryolatent.train.inference import infer
-from cryolatent.train.memory import keep_freed_memory
+from cryolatent.train.memory import flush_denormals, keep_freed_memory
 from cryolatent.train.optimisers import (
     build_optimisers,
     load_optimiser_tensors,
@@ -74,6 +74,7 @@ def _train(run: Run, stack: Source, training: Training, watch: Watch) -> None:
     if progress.epoch < options.epochs:
         run.forget_results()
     keep_freed_memory()
+    flush_denormals()
     stopwatch, saved = Stopwatch(progress), time.monotonic()
     watch.stage("training", options.epochs * len(stack))
     while progress.epoch < options.epochs:

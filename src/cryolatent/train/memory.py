@@ -1,4 +1,4 @@
-"""What keeps the memory allocator out of a training's way."""
+"""What keeps memory allocator and processor out of a training's way."""
 
 import torch
 
@@ -11,3 +11,12 @@ def keep_freed_memory() -> None:
     of at most 32 MiB. So one is freed here, without being touched. Other allocators take no notice.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+def flush_denormals() -> None:
+    """Take numbers below about 1e-38 for zero, in this thread.
+
+    Weights of units that never fire decay to such numbers, and a processor takes many times as long
+    for a product with one: a decoder trained on a collapsed table ran at a fifth of its speed.
+    """
+    torch.set_flush_denormal(True)

@@ -98,7 +98,7 @@ class Bench:
         if experiment.claim is Claim.YARDSTICK:
             share = self.yardstick / self.best if self.best else 0.0
             word = "underpowered" if self.underpowered else "measured"
-            return Verdict(word, f"{self.measured} {share:.0%} of the best possible")
+            return Verdict(word, f"{self.measured} {max(share, 0):.0%} of the best possible")
         if not outcome.measures:
             word = "agrees" if experiment.claim is Claim.POORER else "differs"
             return Verdict(word, "every training ended in values that are not finite")

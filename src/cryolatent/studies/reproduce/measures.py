@@ -113,7 +113,10 @@ def score(
     rendered = torch.stack(
         [within_shells(decoder.volume(z[i][None])[0], 1, shells) for i in chosen]
     )
-    volumes = torch.stack([decoder.volume(centre[None])[0] for centre in groups.centres])
+    # what was not trained is not shown
+    volumes = torch.cat(
+        [within_shells(decoder.volume(centre[None]), 0, shells) for centre in groups.centres]
+    )
     mean = rendered.mean(dim=0)
     spread = float((rendered - mean).square().mean().sqrt() / mean.square().mean().sqrt())
     if truth is None or state is None:

@@ -14,7 +14,8 @@ from cryolatent.simulate.stack import simulate
 from cryolatent.simulate.truth import Truth
 from cryolatent.studies.reproduce.experiments import BY_NAME, EXPERIMENTS, Experiment
 from cryolatent.studies.reproduce.measures import Measures
-from cryolatent.studies.reproduce.page import Results, write_page
+from cryolatent.studies.reproduce.page import write_page
+from cryolatent.studies.reproduce.results import Results
 from cryolatent.studies.reproduce.scales import Scale
 from cryolatent.studies.reproduce.work import Particles, Task, work
 from cryolatent.studies.workers import Job, work_side_by_side
@@ -46,12 +47,18 @@ class Request:
     workers: int = 2
 
 
-def reproduce(request: Request, tell: Callable[[str], None] = lambda line: None) -> Path:
+def reproduce(
+    request: Request,
+    tell: Callable[[str], None] = lambda line: None,
+    stage: Callable[[str, int], Callable[[int], None]] = lambda name, total: lambda done: None,
+) -> Path:
     """Run experiments, judge them against the report, and write the page.
 
     Args:
         request: What to do.
         tell: Called with a line as each training ends.
+        stage: Called with a name and the number of trainings; what it returns is called with the
+            number of those that have ended.
 
     Returns:
         The page, ``reproduce.html``.
@@ -67,12 +74,13 @@ def reproduce(request: Request, tell: Callable[[str], None] = lambda line: None)
     if particles.truth is not None:
         clusters = len(Truth.load(particles.truth).state_names)
     jobs = plan(request, experiments, particles, clusters)
-    done = 0
+    done, advance = 0, stage("experiments", len(jobs))
 
     def note(name: str, measures: Measures) -> None:
         nonlocal done
         done += 1
         tell(f"[{done:>3}/{len(jobs)}] {name:<36} {_line(measures)}")
+        advance(done)
 
     measured = work_side_by_side(jobs, request.workers, note)
     results = Results(request.output / "runs", measured, particles, best)
@@ -138,7 +146,8 @@ def plan(
         Jobs named ``decoder/experiment/seed``, those of the first decoder first.
     """
     jobs, runs = [], request.output.resolve() / "runs"
-    moving = {e.against for e in experiments if e.move is not None}
+    # whatever is asked for, so that a run is the same for every question
+    moving = {e.against for e in EXPERIMENTS if e.move is not None}
     for decoder, experiment in product(request.decoders, experiments):
         if experiment.move is not None or decoder not in experiment.decoders:
             continue

@@ -14,6 +14,7 @@ from cryolatent.audits import RotationTest, ShiftTest
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models import Decoder
+from cryolatent.physics import within_shells
 from cryolatent.report.volumes import axis_projections
 from cryolatent.runs.config import InferConfig, ReadingConfig, TrainConfig
 from cryolatent.runs.files import void, write_atomically, write_text_atomically
@@ -164,7 +165,7 @@ def measure(
     if task.drawn:
         arrays = pictures(latents, scored, task.drawn)
         for finding in moves:
-            arrays |= moved_pictures(finding, system.model.decoder)
+            arrays |= moved_pictures(finding, system.model.decoder, run.manifest.shells)
         path = run.path / PICTURES
         write_atomically(path, lambda partial: void(_save(partial, arrays)))
     entries = run.entries()
@@ -212,12 +213,13 @@ def pictures(latents: Latents, scored: Scored, drawn: int) -> dict[str, np.ndarr
 
 
 @torch.no_grad()
-def moved_pictures(finding: Finding, decoder: Decoder) -> dict[str, np.ndarray]:
+def moved_pictures(finding: Finding, decoder: Decoder, shells: int) -> dict[str, np.ndarray]:
     """What the page draws of moved images.
 
     Args:
         finding: From an audit that moves images.
         decoder: Renders latents.
+        shells: Last Fourier shell that was trained.
 
     Returns:
         Places of the same particles before and after, on one map; projections of the volumes of
@@ -230,7 +232,7 @@ def moved_pictures(finding: Finding, decoder: Decoder) -> dict[str, np.ndarray]:
     )
     plane = _plane(np.concatenate([before, after]))
     pairs = np.stack([before, after], axis=1)[:MOVED_VOLUMES].reshape(-1, before.shape[1])
-    volumes = decoder.volume(torch.from_numpy(pairs).float())
+    volumes = within_shells(decoder.volume(torch.from_numpy(pairs).float()), 0, shells)
     return {
         f"{finding.name}-ids": np.array(columns["id"], dtype=np.str_),
         f"{finding.name}-before": plane[: len(before)],
