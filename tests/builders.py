@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from cryolatent.data import (
     Batch,
+    DigitSet,
     Evidence,
     ImageSource,
     ParticleStack,
@@ -166,3 +167,36 @@ def tilt_series(counts: list[int]) -> ParticleStack:
         source_rows=10 + np.arange(total),
         half_set=1 + np.arange(len(counts)) % 2,
     )
+
+
+def small_digits(count: int, side: int = 6, seed: int = 0) -> DigitSet:
+    """Bars at one of four places, with a little noise: something that two dimensions explain."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, count)
+    images = 0.1 * rng.random((count, side, side))
+    images[np.arange(count), labels] += 0.8
+    return DigitSet(
+        torch.from_numpy(images.reshape(count, -1)).float(),
+        labels,
+        np.array([f"train/{number:05d}" for number in range(count)]),
+        Path("digits.npz"),
+    )
+
+
+def digit_config(posterior: str, **optimisation: object) -> TrainConfig:
+    options = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "beta_warmup": 0}
+    return TrainConfig(
+        model=ModelConfig.model_validate(
+            {
+                "posterior": posterior,
+                "decoder": "pixel",
+                "z_dim": 2,
+                "encoder_width": 16,
+                "encoder_layers": 1,
+                "encoder_residual": False,
+                "decoder_width": 16,
+                "decoder_layers": 1,
+            }
+        ),
+        optimisation=OptimisationConfig.model_validate(options | {"threads": 1} | optimisation),
+    ).resolved()

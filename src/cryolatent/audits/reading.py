@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cryolatent.data import Batch, Evidence, ParticleStack
+from cryolatent.data import Batch, Evidence, ParticleStack, Source
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.runs.run import Run
 from cryolatent.runs.system import System, as_shown
@@ -65,7 +65,7 @@ def chosen_particles(count: int, seed: int) -> Int[Tensor, " n"]:
 @torch.no_grad()
 def posterior_means(
     system: System,
-    stack: ParticleStack,
+    stack: Source,
     index: Int[Tensor, " n"],
     change: Callable[[Evidence], Evidence],
 ) -> tuple[Float[np.ndarray, "n zdim"], Float[np.ndarray, "n zdim"]]:

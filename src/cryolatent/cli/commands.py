@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from cryolatent import __version__
+from cryolatent.cli.mnist import mnist
 from cryolatent.errors import InputError
 from cryolatent.runs.config import (
     InferConfig,
@@ -25,6 +26,7 @@ app = App(
 TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
+app.command(mnist)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 

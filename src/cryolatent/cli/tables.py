@@ -72,13 +72,24 @@ def print_experiments(experiments: Sequence[Experiment]) -> None:
     Args:
         experiments: What can be reproduced.
     """
+    rows = []
+    for experiment in experiments:
+        figures = ", ".join(f"fig{number}" for number in experiment.figures)
+        rows.append((figures or experiment.appendix or "added", experiment.name, experiment.title))
+    print_rows(rows)
+
+
+def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
+    """Print a list of experiments.
+
+    Args:
+        rows: Where each stands in the report, its name and its title.
+    """
     table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
     for column in ("figure", "name", "experiment"):
         table.add_column(column, no_wrap=column != "experiment")
-    for experiment in experiments:
-        figures = ", ".join(f"fig{number}" for number in experiment.figures)
-        where = figures or experiment.appendix or "added"
-        table.add_row(where, experiment.name, experiment.title)
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

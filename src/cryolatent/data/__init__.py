@@ -1,29 +1,36 @@
 """Particles, their observations, and the batches that training draws from them."""
 
 from cryolatent.data.batch import Batch, Evidence, Twin
+from cryolatent.data.digits import DigitSet, open_digits
 from cryolatent.data.door import Tables, open_particles, open_star
 from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
 from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
 from cryolatent.data.relion_optics import pixel_sizes_angstrom
-from cryolatent.data.stack import ParticleStack, original_names
+from cryolatent.data.source import Domain, Geometry, Source, original_names
+from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import unique_ids
 from cryolatent.data.statistics import StackStatistics, scan
 from cryolatent.data.twins import twin_of
 
 __all__ = [
     "Batch",
+    "DigitSet",
+    "Domain",
     "Evidence",
     "Filtered",
     "FilteredImages",
     "FilteredStack",
     "FilteredTogether",
+    "Geometry",
     "ImageSource",
     "MrcImages",
     "ParticleStack",
     "PhaseCorrectedImages",
+    "Source",
     "StackStatistics",
     "Tables",
     "Twin",
+    "open_digits",
     "open_particles",
     "open_star",
     "original_names",

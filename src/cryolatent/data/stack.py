@@ -1,17 +1,18 @@
 """Particles and their observations, lazily."""
 
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from cryolatent.data.batch import Batch, Evidence, Twin
+from cryolatent.data.batch import Evidence, Twin
 from cryolatent.data.images import ImageSource
+from cryolatent.data.source import Domain, Geometry, Source
 from cryolatent.errors import InputError
 from cryolatent.physics import (
     CTF,
@@ -25,36 +26,8 @@ from cryolatent.physics import (
 ROTATION_TOLERANCE = 1e-3
 
 
-def original_names(ids: np.ndarray) -> list[str]:
-    """Names of the particles that some particles are copies of.
-
-    Args:
-        ids: Particle names; those of copies end in ``#2`` (of a repeated row) or ``#1``, ``#2`` ...
-            (of a symmetry), or both.
-
-    Returns:
-        The names without these endings.
-    """
-    return [re.sub(r"(#\d+)+$", "", name) for name in ids.tolist()]
-
-
-def original_groups(ids: np.ndarray) -> Int[np.ndarray, " n"]:
-    """Number the particles that some particles are copies of, in the order of their names.
-
-    Args:
-        ids: Particle names.
-
-    Returns:
-        The same number for all copies of one particle.
-    """
-    names = ids.copy()
-    marked = np.flatnonzero(np.strings.find(ids, "#") >= 0)
-    names[marked] = original_names(ids[marked])
-    return np.unique(names, return_inverse=True)[1]
-
-
 @dataclass(frozen=True)
-class ParticleStack:
+class ParticleStack(Source):
     """A particle owns a latent; its observations own images, poses and transfer functions.
 
     Particle p owns observations ``offsets[p]`` to ``offsets[p + 1] - 1``; every method takes and
@@ -77,6 +50,8 @@ class ParticleStack:
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
     """
+
+    domain: ClassVar[Domain] = "particles"
 
     images: ImageSource
     poses: Poses
@@ -112,9 +87,6 @@ class ParticleStack:
                 row=f"particle row {int(self.source_rows[row]) + 1}",
             )
 
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
     @cached_property
     def disc(self) -> FourierDisc:
         """The Fourier coefficients in use."""
@@ -125,39 +97,32 @@ class ParticleStack:
         """The pixel size of the images and of the volumes made from them, in Å."""
         return float(self.ctf.pixel_size_angstrom[0])
 
-    def observations(
-        self, index: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, " obs"], Int[Tensor, " obs"]]:
-        """The observations of some particles.
+    @property
+    def geometry(self) -> Geometry:
+        """Box, last shell and pixel size."""
+        return Geometry(self.disc.box, self.disc.radius, self.pixel_size_angstrom)
 
-        Args:
-            index: Particles.
+    def pixels(self, rows: Int[np.ndarray, " obs"]) -> Float[np.ndarray, "obs y x"]:
+        """Images as they are on disk."""
+        return self.images.read(rows)
 
-        Returns:
-            Positions of the observations, and for each its particle's position in `index`.
-        """
-        count = self.offsets[index + 1] - self.offsets[index]
-        owner = torch.repeat_interleave(torch.arange(len(index)), count)
-        first = torch.cumsum(count, 0) - count
-        return self.offsets[index][owner] + torch.arange(len(owner)) - first[owner], owner
+    def from_pixels(self, pixels: Float[Tensor, "obs y x"]) -> Complex[Tensor, "obs k"]:
+        """The disc's Fourier coefficients."""
+        return images_to_disc(pixels, self.disc)
 
-    def batch(self, index: Int[Tensor, " n"]) -> Batch:
-        """Read some particles.
+    def evidence(self, rows: Int[Tensor, " obs"]) -> Evidence:
+        """Fourier coefficients, poses and transfer functions."""
+        images = self.from_pixels(torch.from_numpy(self.pixels(rows.numpy())))
+        return Evidence(images, self.poses[rows], self.ctf[rows])
 
-        Args:
-            index: Particles.
+    def fingerprint(self) -> bytes:
+        """The particle files, and what can be told of their stacks without reading them whole."""
+        tables = [table.read_bytes() for table in self.tables or (self.source,)]
+        return b"".join([*tables, self.images.fingerprint()])
 
-        Returns:
-            Their observations as Fourier coefficients; the evidence is the same tensors, or the
-            twin's.
-        """
-        rows, owner = self.observations(index)
-        images = images_to_disc(torch.from_numpy(self.images.read(rows.numpy())), self.disc)
-        poses, ctf = self.poses[rows], self.ctf[rows]
-        batch = Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
-        if self.twin is None:
-            return batch
-        return replace(batch, evidence=self.twin.evidence(self.ids[index.numpy()], batch))
+    def showing(self, twin: Twin | None) -> "ParticleStack":
+        """The same particles with another twin."""
+        return replace(self, twin=twin)
 
     def select(self, index: Int[Tensor, " n"]) -> "ParticleStack":
         """The stack of some particles.
@@ -249,22 +214,3 @@ class ParticleStack:
             half = np.where(self._drawn(seed) < 0.5, 1, 2)
         first, second = (torch.from_numpy(np.flatnonzero(half == side)) for side in (1, 2))
         return first, second
-
-    def hold_out(self, share: float, seed: int) -> tuple[Int[Tensor, " a"], Int[Tensor, " b"]]:
-        """Keep some particles aside at random, copies of one particle together.
-
-        Args:
-            share: Share of the particles to keep aside.
-            seed: Fixes the choice.
-
-        Returns:
-            The other particles, and those kept aside, each in ascending order.
-        """
-        held = self._drawn(seed) < share
-        return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
-
-    def _drawn(self, seed: int) -> np.ndarray:
-        """A number between 0 and 1 for each particle, evenly spread; copies share theirs."""
-        names, original = np.unique(original_names(self.ids), return_inverse=True)
-        order = np.random.default_rng(seed).permutation(len(names))
-        return (order / len(names))[original]

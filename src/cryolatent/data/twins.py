@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.data.batch import Batch, Evidence, Twin
-from cryolatent.data.stack import ParticleStack, original_groups
+from cryolatent.data.source import AnySource, Source, original_groups
+from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.physics import FourierDisc, images_to_disc
 
@@ -21,11 +22,12 @@ SAMPLED = 1000
 CHUNK = 100
 
 
-def twin_of(stack: ParticleStack, kind: TwinKind, seed: int, ctf: TwinCtf = "own") -> ParticleStack:
+def twin_of(stack: AnySource, kind: TwinKind, seed: int, ctf: TwinCtf = "own") -> AnySource:
     """Show the posterior other evidence; what the likelihood compares stays.
 
     Args:
-        stack: All particles; selections of the result keep the twins that they have in it.
+        stack: All particles or digits; selections of the result keep the twins that they have in
+            it.
         kind: ``permuted``: image, pose and transfer function of another particle, each given to
             one. ``noise``: white noise of the images' mean and variance, without pose or transfer
             function. ``same-pose``: another particle, seen from the nearest direction.
@@ -38,18 +40,24 @@ def twin_of(stack: ParticleStack, kind: TwinKind, seed: int, ctf: TwinCtf = "own
         The same particles with a twin.
 
     Raises:
-        InputError: If there are too few particles that are not copies of each other.
+        InputError: If there are too few particles that are not copies of each other, or if the twin
+            needs poses or transfer functions and there are none.
     """
-    whole = replace(stack, twin=None)
+    whole = stack.showing(None)
     of_target = ctf == "target"
     if kind == "noise":
-        twin: Twin = NoiseTwin(whole.disc, *pixel_moments(whole), seed, of_target)
+        return stack.showing(NoiseTwin(whole, *pixel_moments(whole), seed, of_target))
+    if kind == "permuted":
+        shown = derangement(whole, seed)
+    elif not isinstance(whole, ParticleStack):
+        raise InputError(
+            "--twin", f"{kind} of {whole.domain}", "permuted or noise", "Choose one of these."
+        )
     elif kind == "ctf-only":
-        twin = CtfTwin(whole.disc, shell_rms(whole))
+        return stack.showing(CtfTwin(whole.disc, shell_rms(whole)))
     else:
-        shown = derangement(whole, seed) if kind == "permuted" else nearest_views(whole)
-        twin = OtherParticle(whole, np.argsort(whole.ids), shown, of_target)
-    return replace(stack, twin=twin)
+        shown = nearest_views(whole)
+    return stack.showing(OtherParticle(whole, np.argsort(whole.ids), shown, of_target))
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class OtherParticle(Twin):
         of_target: Whether the transfer function is the particle's and not that of the image.
     """
 
-    whole: ParticleStack
+    whole: Source
     order: Int[np.ndarray, " n"]
     shown: Int[np.ndarray, " n"]
     of_target: bool = False
@@ -86,12 +94,8 @@ class OtherParticle(Twin):
         first = self.whole.offsets[shown]
         count = self.whole.offsets[shown + 1] - first
         rows = first[batch.owner] + observation_numbers(batch) % count[batch.owner]
-        pixels = torch.from_numpy(self.whole.images.read(rows.numpy()))
-        return Evidence(
-            images=images_to_disc(pixels, self.whole.disc),
-            poses=self.whole.poses[rows],
-            ctf=batch.ctf if self.of_target else self.whole.ctf[rows],
-        )
+        other = self.whole.evidence(rows)
+        return replace(other, ctf=batch.ctf) if self.of_target else other
 
     def _positions(self, ids: np.ndarray) -> Int[np.ndarray, " n"]:
         # names of another width would make numpy copy all the names
@@ -114,14 +118,14 @@ class NoiseTwin(Twin):
     """Shows white Gaussian noise, drawn from seed, name and number of the observation.
 
     Args:
-        disc: The coefficients in use.
+        whole: The particles, of which the size of the images is used.
         mean: Mean of the pixels.
         standard_deviation: Of the pixels.
         seed: Fixes the noise.
         of_target: Whether it carries the particle's transfer function; else it has none.
     """
 
-    disc: FourierDisc
+    whole: Source
     mean: float
     standard_deviation: float
     seed: int
@@ -132,9 +136,10 @@ class NoiseTwin(Twin):
         names = ids[batch.owner.numpy()].tolist()
         numbers = observation_numbers(batch).tolist()
         images = [self.pixels(*which) for which in zip(names, numbers, strict=True)]
-        stacked = np.stack(images) if images else np.zeros((0, *[self.disc.box] * 2), np.float32)
-        coefficients = images_to_disc(torch.from_numpy(stacked), self.disc)
-        return Evidence(coefficients, None, batch.ctf if self.of_target else None)
+        side = self.whole.geometry.box
+        stacked = np.stack(images) if images else np.zeros((0, side, side), np.float32)
+        shown = self.whole.from_pixels(torch.from_numpy(stacked))
+        return Evidence(shown, None, batch.ctf if self.of_target else None)
 
     def pixels(self, name: str, number: int) -> Float[np.ndarray, "y x"]:
         """The noise of one observation.
@@ -150,7 +155,7 @@ class NoiseTwin(Twin):
         text = f"{self.seed}\0{number}\0{name}".encode()
         key = int.from_bytes(blake2b(text, digest_size=16).digest(), "little")
         drawn = np.random.Generator(np.random.Philox(key=key)).standard_normal(
-            (self.disc.box, self.disc.box), dtype=np.float32
+            (self.whole.geometry.box,) * 2, dtype=np.float32
         )
         return np.float32(self.mean) + np.float32(self.standard_deviation) * drawn
 
@@ -190,7 +195,7 @@ def observation_numbers(batch: Batch) -> Int[Tensor, " obs"]:
     return torch.arange(len(batch.owner)) - first[batch.owner]
 
 
-def derangement(stack: ParticleStack, seed: int) -> Int[np.ndarray, " n"]:
+def derangement(stack: Source, seed: int) -> Int[np.ndarray, " n"]:
     """Give each particle another one, no two the same, and none a copy of itself.
 
     The particles are listed original by original, in random order, and each is given the one as
@@ -254,7 +259,7 @@ def nearest_views(stack: ParticleStack) -> Int[np.ndarray, " n"]:
     return shown
 
 
-def _too_few(stack: ParticleStack, found: str) -> InputError:
+def _too_few(stack: Source, found: str) -> InputError:
     return InputError(
         stack.source,
         found,
@@ -263,7 +268,7 @@ def _too_few(stack: ParticleStack, found: str) -> InputError:
     )
 
 
-def pixel_moments(stack: ParticleStack) -> tuple[float, float]:
+def pixel_moments(stack: Source) -> tuple[float, float]:
     """Mean and standard deviation of the pixels of up to a thousand images.
 
     Args:
@@ -298,9 +303,9 @@ def shell_rms(stack: ParticleStack) -> Float[Tensor, " shells"]:
     return stack.disc.shell_mean(power / count).sqrt().float()
 
 
-def _sample(stack: ParticleStack) -> Iterator[Float[np.ndarray, "n y x"]]:
+def _sample(stack: Source) -> Iterator[Float[np.ndarray, "n y x"]]:
     """Evenly spaced images in the order of the particles' names, which no file order changes."""
     rows, _ = stack.observations(torch.from_numpy(np.argsort(stack.ids)))
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int)
     for start in range(0, len(chosen), CHUNK):
-        yield stack.images.read(rows.numpy()[chosen[start : start + CHUNK]])
+        yield stack.pixels(rows.numpy()[chosen[start : start + CHUNK]])

@@ -1,7 +1,8 @@
-"""Files to arrays and back: MRC, STAR, cryoSPARC's .cs and cryoDRGN's pickles."""
+"""Files to arrays and back: MRC, STAR, cryoSPARC's .cs, cryoDRGN's pickles, IDX."""
 
 from cryolatent.io.arrays import read_arrays
 from cryolatent.io.cs import read_cs, write_cs
+from cryolatent.io.idx import read_idx
 from cryolatent.io.mrc import (
     new_stack,
     read_images,
@@ -26,6 +27,7 @@ __all__ = [
     "new_stack",
     "read_arrays",
     "read_cs",
+    "read_idx",
     "read_images",
     "read_mask",
     "read_pickles",

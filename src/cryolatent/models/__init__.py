@@ -1,6 +1,12 @@
 """Decoders, posteriors, likelihoods and the objective that joins them."""
 
-from cryolatent.models.decoders import Decoder, HartleyDecoder, MlpDecoder, SubspaceDecoder
+from cryolatent.models.decoders import (
+    Decoder,
+    HartleyDecoder,
+    MlpDecoder,
+    PixelDecoder,
+    SubspaceDecoder,
+)
 from cryolatent.models.distributions import (
     Delta,
     DiagonalNormal,
@@ -9,8 +15,14 @@ from cryolatent.models.distributions import (
     OneOf,
 )
 from cryolatent.models.generative import GenerativeModel
-from cryolatent.models.likelihood import FourierGaussian, Likelihood
-from cryolatent.models.objective import LossTerms, NegativeElbo, Objective, ReportObjective
+from cryolatent.models.likelihood import Bernoulli, FourierGaussian, Likelihood
+from cryolatent.models.objective import (
+    LossTerms,
+    NegativeElbo,
+    Objective,
+    ReportObjective,
+    SummedElbo,
+)
 from cryolatent.models.posteriors import (
     Categorical,
     Encoder,
@@ -19,12 +31,14 @@ from cryolatent.models.posteriors import (
     Fitted,
     FourierFeatures,
     LookupTable,
+    PixelFeatures,
     PointTable,
     Posterior,
     SemiAmortized,
 )
 
 __all__ = [
+    "Bernoulli",
     "Categorical",
     "Decoder",
     "Delta",
@@ -46,9 +60,12 @@ __all__ = [
     "NegativeElbo",
     "Objective",
     "OneOf",
+    "PixelDecoder",
+    "PixelFeatures",
     "PointTable",
     "Posterior",
     "ReportObjective",
     "SemiAmortized",
     "SubspaceDecoder",
+    "SummedElbo",
 ]

@@ -34,7 +34,9 @@ class GenerativeModel(nn.Module):
         Returns:
             One row per observation.
         """
-        rendered = self.decoder.slices_at(z[batch.owner], batch.poses, batch.subset.index)
+        rendered = self.decoder.slices_at(
+            z.index_select(0, batch.owner), batch.poses, batch.subset.index
+        )
         return self.likelihood.predict(rendered, batch)
 
     def misfit(self, batch: Batch) -> Callable[[Float[Tensor, "n zdim"]], Float[Tensor, " n"]]:
@@ -54,7 +56,7 @@ class GenerativeModel(nn.Module):
         render = self.decoder.renderer(batch.poses, batch.subset.index)
 
         def explain(z: Float[Tensor, "n zdim"]) -> Float[Tensor, " n"]:
-            predicted = self.likelihood.predict(render(z[batch.owner]), batch)
+            predicted = self.likelihood.predict(render(z.index_select(0, batch.owner)), batch)
             negative_log = self.likelihood.negative_log(batch.images, predicted, batch.subset)
             return batch.sum_by_particle(negative_log)
 

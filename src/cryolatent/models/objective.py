@@ -1,7 +1,7 @@
 """What training minimises, in named parts."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -103,6 +103,34 @@ class NegativeElbo(Objective):
         negative_log = model.likelihood.negative_log(batch.images, predicted, batch.subset)
         reconstruction = batch.sum_by_particle(negative_log)
         return LossTerms(reconstruction, kl, reconstruction + self.beta * kl)
+
+
+@dataclass(frozen=True)
+class SummedElbo(Objective):
+    """The negative evidence lower bound summed over the batch, as the report's digits have it.
+
+    Its parts are those of `NegativeElbo`, in nats per image. What is minimised grows with the
+    batch, and with it the gradients, which matters to optimisers that take them as they are (SGD).
+
+    Args:
+        beta: Weight of the divergence.
+
+    Source:
+        Edelberg and Lederman 2023, YALEU/TR-1565, appendix B, and the code that it describes.
+    """
+
+    beta: float = 1.0
+
+    def combine(
+        self,
+        batch: Batch,
+        model: GenerativeModel,
+        predicted: Tensor,
+        kl: Float[Tensor, " n"],
+    ) -> LossTerms:
+        """``n (-log p(x | z) + β KL)``, whose mean over the n images is the sum."""
+        terms = NegativeElbo(self.beta).combine(batch, model, predicted, kl)
+        return replace(terms, total=len(batch) * terms.total)
 
 
 @dataclass(frozen=True)

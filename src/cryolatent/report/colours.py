@@ -13,6 +13,7 @@ from cryolatent.report.findings import Findings
 # Okabe and Ito's colour-blind-safe set without yellow and black, which vanish on white or on dark
 # paper, and two more of similar lightness.
 HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b5ea7", "#8c6d31")
+DIGITS = (*HUES, "#5a5f66", "#a8a000")
 JUNK_COLOUR = "#8b929b"
 _WHITE, _BLACK = np.array([255.0] * 3), np.array([0.0] * 3)
 _VARIANTS = ((_WHITE, 0.0), (_WHITE, 0.58), (_BLACK, 0.4), (_BLACK, 0.62))

@@ -172,9 +172,10 @@ class ModelConfig(Section):
     evidence; exact normal or categorical, which are trained by expectation maximisation and need
     no learning rate."""
 
-    decoder: Literal["mlp", "subspace"] | None = None
+    decoder: Literal["mlp", "subspace", "pixel"] | None = None
     """Decoder: coordinate network, or a few volumes weighted by functions of z. If left out,
-    subspace for the exact posteriors and mlp for the others."""
+    subspace for the exact posteriors and mlp for the others. Digits have pixel, a network that
+    gives all pixels at once."""
 
     z_dim: Positive = 8
     """Number of latent dimensions; with an exact posterior the largest number that is tried."""
@@ -193,6 +194,9 @@ class ModelConfig(Section):
 
     refinement_steps: Positive = 3
     """Gradient steps that refine the encoder's proposal (posterior semi-amortized)."""
+
+    encoder_residual: bool = True
+    """Whether each hidden layer of the encoder is added to its input (posterior encoder)."""
 
     evidence_frame: Literal["raw", "aligned"] = "raw"
     """Images as the encoder sees them: as recorded, or with the displacement and in-plane rotation
@@ -226,6 +230,11 @@ class ModelConfig(Section):
     table_log_var: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Logarithm of the variances that the table starts from; that of the start if left out
     (posterior table)."""
+
+    table_spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Standard deviation of the normal distribution about zero that the table's means are drawn
+    from, with --table-start random; that of the start if left out (posteriors table and
+    point-table)."""
 
     pretrained: Path | None = None
     """Finished run from whose latents the table starts, as --table-start says, and whose volumes a
@@ -274,8 +283,9 @@ class OptimisationConfig(Section):
     """Turn and displace the images that the posterior sees by random amounts in each step, poses
     and transfer functions with them; what the likelihood compares stays (posterior encoder)."""
 
-    objective: Literal["elbo", "report"] = "elbo"
-    """Evidence lower bound with fitted noise, or the report's mean squared error."""
+    objective: Literal["elbo", "summed-elbo", "report"] = "elbo"
+    """Evidence lower bound, with fitted noise where there is any; the same summed over the batch;
+    or the report's mean squared error."""
 
     beta: Annotated[float, Field(ge=0)] | None = None
     """Weight of the KL term; 1 for elbo and 1 / z_dim for report if left out."""
@@ -360,7 +370,7 @@ class TrainConfig(Section):
             A configuration that says everything.
         """
         optimisation = self.optimisation
-        is_elbo = optimisation.objective == "elbo"
+        is_elbo = optimisation.objective != "report"
         beta = 1.0 if is_elbo else 1.0 / self.model.z_dim
         given = optimisation.model_dump(exclude_none=True)
         defaults = {

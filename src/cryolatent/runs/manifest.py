@@ -7,25 +7,21 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import cryolatent
-from cryolatent.data import ParticleStack
+from cryolatent.data import Domain, Source
 
 SCHEMA = 1
 
 
-def input_digest(stack: ParticleStack) -> str:
-    """Hash particle files and what can be hashed of their stacks without reading them whole.
+def input_digest(source: Source) -> str:
+    """Hash the data that a run is made of.
 
     Args:
-        stack: The particles.
+        source: The examples.
 
     Returns:
         SHA-256 in hexadecimal.
     """
-    digest = hashlib.sha256()
-    for table in stack.tables or (stack.source,):
-        digest.update(table.read_bytes())
-    digest.update(stack.images.fingerprint())
-    return digest.hexdigest()
+    return hashlib.sha256(source.fingerprint()).hexdigest()
 
 
 class Manifest(BaseModel):
@@ -51,6 +47,9 @@ class Manifest(BaseModel):
     threads: int
     """Processor threads that it ran with."""
 
+    domain: Domain = "particles"
+    """Which field the examples come from."""
+
     input: Path
     """The particle file, as an absolute path."""
 
@@ -64,10 +63,10 @@ class Manifest(BaseModel):
     """Side of the images, in pixels."""
 
     shells: int
-    """Last Fourier shell used."""
+    """Last Fourier shell used; 0 if pixels are compared."""
 
     pixel_size_angstrom: float
-    """Pixel size, in Å."""
+    """Pixel size, in Å; 1 if pixels have no size."""
 
     parents: tuple[str, ...] = ()
     """Runs that this one started from."""
@@ -76,11 +75,11 @@ class Manifest(BaseModel):
     """Whether the run is finished; anything else can be resumed."""
 
     @staticmethod
-    def of(stack: ParticleStack, seed: int, threads: int) -> "Manifest":
+    def of(source: Source, seed: int, threads: int) -> "Manifest":
         """Describe a run that begins now.
 
         Args:
-            stack: The particles.
+            source: The examples.
             seed: Seed of every random choice.
             threads: Processor threads.
 
@@ -89,15 +88,17 @@ class Manifest(BaseModel):
         """
         import torch
 
+        geometry = source.geometry
         return Manifest(
             cryolatent_version=cryolatent.__version__,
             torch_version=torch.__version__,
             seed=seed,
             threads=threads,
-            input=stack.source.resolve(),
-            input_sha256=input_digest(stack),
-            particles=len(stack),
-            box=stack.disc.box,
-            shells=stack.disc.radius,
-            pixel_size_angstrom=stack.pixel_size_angstrom,
+            domain=source.domain,
+            input=source.source.resolve(),
+            input_sha256=input_digest(source),
+            particles=len(source),
+            box=geometry.box,
+            shells=geometry.shells,
+            pixel_size_angstrom=geometry.pixel_size_angstrom,
         )

@@ -173,8 +173,15 @@ class Run:
             The stack, with the run's own options.
 
         Raises:
-            InputError: If the input is not there or cannot be read.
+            InputError: If the input is not there or cannot be read, or is no particle file.
         """
+        if self.manifest.domain != "particles":
+            raise InputError(
+                self.path,
+                f"a run on {self.manifest.domain}",
+                "a run on particles",
+                "Its page is that of cryolatent mnist.",
+            )
         return open_particles(self.manifest.input, **self.config.data.reading())
 
     def open_unchanged_stack(self) -> ParticleStack:

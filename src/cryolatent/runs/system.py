@@ -5,25 +5,32 @@ from dataclasses import dataclass
 
 import torch
 
-from cryolatent.data import ParticleStack, StackStatistics, twin_of
+from cryolatent.data import StackStatistics, twin_of
+from cryolatent.data.source import AnySource
 from cryolatent.models import (
+    Bernoulli,
     Categorical,
     Decoder,
     Encoder,
     ExactGaussian,
+    Features,
     FourierFeatures,
     FourierGaussian,
     GenerativeModel,
     HartleyDecoder,
+    Likelihood,
     LookupTable,
     MlpDecoder,
     NegativeElbo,
     Objective,
+    PixelDecoder,
+    PixelFeatures,
     PointTable,
     Posterior,
     ReportObjective,
     SemiAmortized,
     SubspaceDecoder,
+    SummedElbo,
 )
 from cryolatent.models.decoders.coefficients import Fourier, Linear, Network, Polynomial, Shares
 from cryolatent.models.decoders.encodings import (
@@ -35,6 +42,7 @@ from cryolatent.models.decoders.encodings import (
 from cryolatent.models.layers import PlainMlp, ResidualMlp
 from cryolatent.physics import FourierDisc, Interpolation
 from cryolatent.runs.config import TrainConfig
+from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -91,21 +99,72 @@ def assemble(
     Returns:
         The parts, at their start.
     """
-    options, seed = config.model, config.optimisation.seed
+    build = DECODERS[config.model.decoder or "mlp"]
+    return join(
+        config,
+        particles,
+        decoder=lambda: build(config, disc, statistics),
+        features=FourierFeatures(disc, statistics.power, config.model.evidence_frame),
+        likelihood=FourierGaussian(disc, statistics.background, statistics.power),
+    )
+
+
+def assemble_pixels(config: TrainConfig, box: int, examples: int) -> System:
+    """Build decoder, likelihood and posterior of images that are compared pixel by pixel.
+
+    Args:
+        config: Resolved options.
+        box: Side of the images.
+        examples: Number of images.
+
+    Returns:
+        The parts, at their start.
+    """
+    options = config.model
+    return join(
+        config,
+        examples,
+        decoder=lambda: PixelDecoder(
+            box, options.z_dim, width=options.decoder_width, layers=options.decoder_layers
+        ),
+        features=PixelFeatures(box),
+        likelihood=Bernoulli(box),
+    )
+
+
+def join(
+    config: TrainConfig,
+    examples: int,
+    *,
+    decoder: Callable[[], Decoder],
+    features: Features,
+    likelihood: Likelihood,
+) -> System:
+    """Join the parts of any field; the posteriors are the same for all.
+
+    Args:
+        config: Resolved options.
+        examples: Number of examples.
+        decoder: Builds the decoder.
+        features: What an encoder is fed.
+        likelihood: Compares.
+
+    Returns:
+        The parts, at their start.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        decoder = DECODERS[options.decoder or "mlp"](config, disc, statistics)
-        posterior = POSTERIORS[options.posterior](config, disc, particles, statistics)
-    likelihood = FourierGaussian(disc, statistics.background, statistics.power)
-    return System(GenerativeModel(decoder, likelihood), posterior)
+        torch.manual_seed(config.optimisation.seed)
+        model = GenerativeModel(decoder(), likelihood)
+        posterior = POSTERIORS[config.model.posterior](config, features, examples)
+    return System(model, posterior)
 
 
-def as_shown(config: TrainConfig, stack: ParticleStack) -> ParticleStack:
+def as_shown(config: TrainConfig, stack: AnySource) -> AnySource:
     """The particles as a run's posterior is shown them.
 
     Args:
         config: Options.
-        stack: All particles of the run; one that has a twin already, of more particles perhaps,
+        stack: All examples of the run; one that has a twin already, of more particles perhaps,
             keeps it.
 
     Returns:
@@ -132,7 +191,7 @@ def objective(config: TrainConfig, epoch: int) -> Objective:
     options = config.optimisation
     full = 1.0 if options.beta is None else options.beta
     beta = full * min(1.0, (epoch + 1) / ((options.beta_warmup or 0) + 1))
-    return NegativeElbo(beta) if options.objective == "elbo" else ReportObjective(beta)
+    return OBJECTIVES[options.objective](beta)
 
 
 def restore(run: Run) -> System:
@@ -144,12 +203,19 @@ def restore(run: Run) -> System:
     Returns:
         The parts as the newest checkpoint holds them.
     """
-    manifest = run.manifest
-    disc = FourierDisc(manifest.box, manifest.shells)
-    blank = torch.ones(disc.radius + 1)
-    system = assemble(run.config, disc, manifest.particles, StackStatistics(blank, blank, blank))
+    system = BLANK[run.manifest.domain](run.config, run.manifest)
     system.load(run.checkpoint())
     return system
+
+
+def _blank_particles(config: TrainConfig, manifest: Manifest) -> System:
+    disc = FourierDisc(manifest.box, manifest.shells)
+    blank = torch.ones(disc.radius + 1)
+    return assemble(config, disc, manifest.particles, StackStatistics(blank, blank, blank))
+
+
+def _blank_digits(config: TrainConfig, manifest: Manifest) -> System:
+    return assemble_pixels(config, manifest.box, manifest.particles)
 
 
 def _mlp(config: TrainConfig, disc: FourierDisc, statistics: StackStatistics) -> Decoder:
@@ -178,49 +244,38 @@ def _subspace(config: TrainConfig, disc: FourierDisc, statistics: StackStatistic
     )
 
 
-def _encoder(
-    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Encoder:
+def _encoder(config: TrainConfig, features: Features, examples: int) -> Encoder:
     options = config.model
     return Encoder(
-        FourierFeatures(disc, statistics.power, options.evidence_frame),
+        features,
         options.z_dim,
         width=options.encoder_width,
         layers=options.encoder_layers,
+        hidden=ResidualMlp if options.encoder_residual else PlainMlp,
     )
 
 
-def _semi_amortized(
-    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
-    encoder = _encoder(config, disc, particles, statistics)
+def _semi_amortized(config: TrainConfig, features: Features, examples: int) -> Posterior:
+    encoder = _encoder(config, features, examples)
     return SemiAmortized(encoder, config.model.refinement_steps)
 
 
-def _table(
-    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
+def _table(config: TrainConfig, features: Features, examples: int) -> Posterior:
     sparse = config.optimisation.table_optimiser != "adam"
-    return LookupTable(particles, config.model.z_dim, sparse=sparse)
+    return LookupTable(examples, config.model.z_dim, sparse=sparse)
 
 
-def _points(
-    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
+def _points(config: TrainConfig, features: Features, examples: int) -> Posterior:
     sparse = config.optimisation.table_optimiser != "adam"
-    return PointTable(particles, config.model.z_dim, sparse=sparse)
+    return PointTable(examples, config.model.z_dim, sparse=sparse)
 
 
-def _exact(
-    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
+def _exact(config: TrainConfig, features: Features, examples: int) -> Posterior:
     options = config.model
     return ExactGaussian(options.z_dim, contrast_spread=options.contrast_spread)
 
 
-def _categorical(
-    config: TrainConfig, disc: FourierDisc, particles: int, statistics: StackStatistics
-) -> Posterior:
+def _categorical(config: TrainConfig, features: Features, examples: int) -> Posterior:
     options = config.model
     return Categorical(options.z_dim, contrast_spread=options.contrast_spread)
 
@@ -246,3 +301,5 @@ POSTERIORS = {
     "exact": _exact,
     "categorical": _categorical,
 }
+OBJECTIVES = {"elbo": NegativeElbo, "summed-elbo": SummedElbo, "report": ReportObjective}
+BLANK = {"particles": _blank_particles, "digits": _blank_digits}

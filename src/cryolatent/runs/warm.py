@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.data import ParticleStack
+from cryolatent.data import Source
 from cryolatent.errors import InputError
 from cryolatent.models import (
     Delta,
@@ -32,7 +32,7 @@ CLUSTER_WIDTH = 0.1
 
 
 @torch.no_grad()
-def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | None:
+def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
     """Set a table to its start, and a linear subspace to another run's volumes.
 
     Args:
@@ -61,7 +61,8 @@ def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | N
         return None
     generator = torch.Generator().manual_seed(config.optimisation.seed + 1)
     if options.table_start == "random":
-        table.set_rows(random_rows(len(stack), table.z_dim, other and _rows(other), generator))
+        like, spread = other and _rows(other), options.table_spread
+        table.set_rows(random_rows(len(stack), table.z_dim, like, generator, spread))
     elif options.table_start == "random-clusters":
         table.set_rows(clustered_rows(len(stack), table.z_dim, other and _rows(other), generator))
     elif other is not None and options.table_start in ("pretrained", "permuted"):
@@ -76,7 +77,11 @@ def start(system: System, config: TrainConfig, stack: ParticleStack) -> Rows | N
 
 
 def random_rows(
-    count: int, z_dim: int, like: DiagonalNormal | None, generator: torch.Generator
+    count: int,
+    z_dim: int,
+    like: DiagonalNormal | None,
+    generator: torch.Generator,
+    spread: float | None = None,
 ) -> DiagonalNormal:
     """Draw rows from normal distributions.
 
@@ -86,6 +91,7 @@ def random_rows(
         like: Rows whose means and log variances give mean and standard deviation per dimension;
             without them the numbers of the report's code.
         generator: Source of randomness.
+        spread: Standard deviation of the means about zero, instead of the above.
 
     Returns:
         The rows.
@@ -94,10 +100,12 @@ def random_rows(
     if like is None:
         loc.normal_(*RANDOM_LOC, generator=generator)
         log_var.normal_(*RANDOM_LOG_VAR, generator=generator)
-        return DiagonalNormal(loc, log_var)
-    for drawn, found in ((loc, like.loc), (log_var, like.log_var)):
-        spread, centre = torch.std_mean(found, dim=0, correction=0)
-        drawn.normal_(generator=generator).mul_(spread).add_(centre)
+    else:
+        for drawn, found in ((loc, like.loc), (log_var, like.log_var)):
+            width, centre = torch.std_mean(found, dim=0, correction=0)
+            drawn.normal_(generator=generator).mul_(width).add_(centre)
+    if spread is not None:
+        loc.normal_(0.0, spread, generator=generator)
     return DiagonalNormal(loc, log_var)
 
 
@@ -144,7 +152,7 @@ def _latents(run: Run, table: LookupTable | PointTable) -> Latents:
     return latents
 
 
-def _matched(latents: Latents, stack: ParticleStack, path: Path) -> Tensor:
+def _matched(latents: Latents, stack: Source, path: Path) -> Tensor:
     """The other run's row of each particle, by its name."""
     position = {name: row for row, name in enumerate(latents.ids.tolist())}
     missing = [name for name in stack.ids.tolist() if name not in position]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cryolatent.data import ParticleStack
+from cryolatent.data import Source
 from cryolatent.errors import NonFiniteError
 from cryolatent.models.distributions import from_columns
 from cryolatent.runs.run import Latents
@@ -18,7 +18,7 @@ BATCH = 64
 @torch.no_grad()
 def infer(
     system: System,
-    stack: ParticleStack,
+    stack: Source,
     seed: int,
     watch: Watch | None = None,
     *,

@@ -9,19 +9,16 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
-from cryolatent.data import Batch, ParticleStack, scan
-from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.data import Batch, Source
+from cryolatent.errors import NonFiniteError
 from cryolatent.models import LossTerms, Objective
 from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.latents import penalty_name
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.runs.system import System, as_shown, assemble, objective, restore
+from cryolatent.runs.system import System, as_shown, objective, restore
 from cryolatent.runs.warm import start as set_start
-from cryolatent.train.augmentation import augment
-from cryolatent.train.coefficients import last_shell, subset_of_step
-from cryolatent.train.em.driver import train_exact
-from cryolatent.train.em.results import first_tensors
+from cryolatent.train.domain import Training
 from cryolatent.train.inference import infer
 from cryolatent.train.memory import flush_denormals, keep_freed_memory
 from cryolatent.train.optimisers import (
@@ -29,11 +26,15 @@ from cryolatent.train.optimisers import (
     load_optimiser_tensors,
     optimiser_tensors,
 )
+from cryolatent.train.particles import ParticleTraining
+from cryolatent.train.pixels import PixelTraining
 from cryolatent.train.progress import Progress, Stopwatch, Watch
 from cryolatent.train.randomness import epoch_order, seeded
 
+TRAININGS: dict[str, Training] = {"particles": ParticleTraining(), "digits": PixelTraining()}
 
-def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
+
+def train(run: Run, stack: Source, watch: Watch | None = None) -> None:
     """Train a run from its newest checkpoint to its last epoch.
 
     Every random choice is drawn from the seed, the epoch and the step, so a training that was
@@ -41,7 +42,7 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
 
     Args:
         run: Where configuration, checkpoints, log and latents live.
-        stack: The particles; the posterior is shown the twin that the options ask for.
+        stack: The examples; the posterior is shown the twin that the options ask for.
         watch: Told of the progress.
 
     Raises:
@@ -51,15 +52,19 @@ def train(run: Run, stack: ParticleStack, watch: Watch | None = None) -> None:
     with run.locked(), processor_threads(run.manifest.threads):
         run.set_status("running")
         try:
-            work = train_exact if run.config.model.is_exact else _train
-            work(run, as_shown(run.config, stack), watch or Watch())
+            training = TRAININGS[stack.domain]
+            shown, watch = as_shown(run.config, stack), watch or Watch()
+            if run.config.model.is_exact:
+                training.infer_exactly(run, shown, watch)
+            else:
+                _train(run, shown, training, watch)
         except BaseException as error:
             run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
             raise
         run.set_status("finished")
 
 
-def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
+def _train(run: Run, stack: Source, training: Training, watch: Watch) -> None:
     options = run.config.optimisation
     checkpoint = run.checkpoint()
     system, progress = restore(run), Progress(**checkpoint.position)
@@ -76,11 +81,7 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
         loss_of = objective(run.config, progress.epoch)
         order = epoch_order(len(stack), options.seed, progress.epoch)
         for index in order.split(options.batch_size)[progress.batch :]:
-            subset = subset_of_step(stack.disc, options, progress.epoch, progress.step)
-            batch = stack.batch(index).comparing(subset)
-            if options.augment:
-                moves = seeded(options.seed, progress.step, "augment")
-                batch = augment(batch, stack.disc, moves)
+            batch = training.batch(stack, index, options, progress)
             terms = step(loss_of, batch, system, optimisers, seeded(options.seed, progress.step))
             check_finite(terms, batch, stack, progress)
             progress.count(terms)
@@ -91,8 +92,8 @@ def _train(run: Run, stack: ParticleStack, watch: Watch) -> None:
                 saved = time.monotonic()
         system.model.likelihood.refit()
         stopwatch.lap()
-        shells = last_shell(stack.disc.radius, options.marching, progress.epoch)
-        entry = epoch_entry(progress, len(stack), system) | {"shells": shells}
+        entry = epoch_entry(progress, len(stack), system)
+        entry |= training.entry(stack, options, progress.epoch)
         run.log(entry)
         watch.epoch(entry)
         progress.next_epoch()
@@ -133,7 +134,7 @@ def step(
     return terms
 
 
-def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch) -> Run:
+def prepare(path: Path, config: TrainConfig, stack: Source, watch: Watch) -> Run:
     """Check the data, assemble the parts, and begin a run; nothing is written before that.
 
     Args:
@@ -152,47 +153,15 @@ def prepare(path: Path, config: TrainConfig, stack: ParticleStack, watch: Watch)
     data = config.data.located(stack.datadir)
     config = config.model_copy(update={"data": data}).resolved()
     stack = as_shown(config, stack)
-    watch.stage("reading particles", len(stack.images))
-    statistics = scan(stack, radius_pixels(config, stack), watch.advance)
-    system = assemble(config, stack.disc, len(stack), statistics)
+    system, tensors = TRAININGS[stack.domain].begin(config, stack, watch)
     options = config.optimisation
     threads = options.threads or torch.get_num_threads()
     table = set_start(system, config, stack)
-    tensors = system.tensors()
-    if config.model.is_exact:
-        tensors |= first_tensors(config, stack, statistics, radius_pixels(config, stack))
-    start = Checkpoint(tensors, asdict(Progress()))
+    start = Checkpoint(system.tensors() | tensors, asdict(Progress()))
     return Run.create(path, config, Manifest.of(stack, options.seed, threads), start, table)
 
 
-def radius_pixels(config: TrainConfig, stack: ParticleStack) -> float:
-    """The radius beyond which pixels count as background.
-
-    Args:
-        config: Options.
-        stack: The particles.
-
-    Returns:
-        Radius in pixels.
-
-    Raises:
-        InputError: If the radius reaches the edge of the box.
-    """
-    radius, half = config.data.particle_radius, stack.disc.box / 2
-    if radius is None:
-        return 0.9 * half
-    limit = half * stack.pixel_size_angstrom
-    if radius >= limit:
-        raise InputError(
-            "--particle-radius",
-            f"{radius:g} Å",
-            f"less than half the box, {limit:g} Å",
-            "Give the radius, not the diameter.",
-        )
-    return radius / stack.pixel_size_angstrom
-
-
-def check_finite(terms: LossTerms, batch: Batch, stack: ParticleStack, progress: Progress) -> None:
+def check_finite(terms: LossTerms, batch: Batch, stack: Source, progress: Progress) -> None:
     """Stop when the loss of a particle is not finite.
 
     Args:

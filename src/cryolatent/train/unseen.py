@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.data import ParticleStack, Tables, open_particles
+from cryolatent.data import ParticleStack, Source, Tables, open_particles
 from cryolatent.errors import InputError
 from cryolatent.models import Delta, DiagonalNormal, Encoder, Fitted, SemiAmortized
 from cryolatent.runs.config import InferConfig
@@ -106,7 +106,7 @@ def _contrast_kind(path: Path) -> str:
 
 def infer_unseen(
     run: Run,
-    stack: ParticleStack,
+    stack: Source,
     options: InferConfig | None = None,
     watch: Watch | None = None,
 ) -> Inferred:

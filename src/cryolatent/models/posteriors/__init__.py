@@ -3,7 +3,7 @@
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
 from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
-from cryolatent.models.posteriors.features import Features, FourierFeatures
+from cryolatent.models.posteriors.features import Features, FourierFeatures, PixelFeatures
 from cryolatent.models.posteriors.fitted import Fitted
 from cryolatent.models.posteriors.points import PointTable
 from cryolatent.models.posteriors.semi_amortized import SemiAmortized
@@ -17,6 +17,7 @@ __all__ = [
     "Fitted",
     "FourierFeatures",
     "LookupTable",
+    "PixelFeatures",
     "PointTable",
     "Posterior",
     "SemiAmortized",

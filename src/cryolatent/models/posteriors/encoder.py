@@ -6,13 +6,13 @@ from torch import nn
 from cryolatent.data import Batch
 from cryolatent.models.distributions import DiagonalNormal
 from cryolatent.models.generative import GenerativeModel
-from cryolatent.models.layers import ResidualMlp
+from cryolatent.models.layers import PlainMlp, ResidualMlp
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.features import Features
 
 
 class Encoder(Posterior):
-    """A residual network over features of the evidence.
+    """A network over features of the evidence.
 
     Several observations of a particle are encoded one by one and their outputs averaged.
 
@@ -21,18 +21,25 @@ class Encoder(Posterior):
         z_dim: Number of latent dimensions.
         width: Units per layer.
         layers: Hidden layers after the first.
+        hidden: Shape of these layers.
 
     Source:
         Zhong et al. 2021, doi:10.1038/s41592-020-01049-4.
     """
 
     def __init__(
-        self, features: Features, z_dim: int, *, width: int = 256, layers: int = 3
+        self,
+        features: Features,
+        z_dim: int,
+        *,
+        width: int = 256,
+        layers: int = 3,
+        hidden: type[ResidualMlp] | type[PlainMlp] = ResidualMlp,
     ) -> None:
         super().__init__()
         self.features, self.z_dim = features, z_dim
         self.input = nn.Linear(features.size, width)
-        self.hidden = ResidualMlp(width, layers)
+        self.hidden = hidden(width, layers)
         self.output = nn.Linear(width, 2 * z_dim)
 
     def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal:

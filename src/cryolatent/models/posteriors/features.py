@@ -70,6 +70,22 @@ class FourierFeatures(Features):
         return torch.view_as_real(images * 2**0.5).flatten(1)
 
 
+class PixelFeatures(Features):
+    """The pixels themselves.
+
+    Args:
+        box: Side of the images.
+    """
+
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        self.size = box**2
+
+    def forward(self, evidence: Evidence) -> Float[Tensor, "obs features"]:
+        """The pixels, row by row."""
+        return evidence.images
+
+
 def aligned(evidence: Evidence, disc: FourierDisc) -> Evidence:
     """Undo the displacement and the in-plane rotation that the poses record.
 

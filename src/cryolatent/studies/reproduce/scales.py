@@ -75,7 +75,7 @@ class Scale:
             Options that are not resolved yet.
         """
         is_table = experiment.options.get("model", {}).get("posterior") == "table"
-        merged = _merge(
+        merged = merge(
             self.common,
             self.decoders[decoder],
             self.tables if is_table else {},
@@ -86,7 +86,15 @@ class Scale:
         return TrainConfig.model_validate(merged)
 
 
-def _merge(*options: Options) -> dict[str, dict[str, Any]]:
+def merge(*options: Options) -> dict[str, dict[str, Any]]:
+    """Join options by section; later ones count.
+
+    Args:
+        options: Options by section of the configuration.
+
+    Returns:
+        All of them.
+    """
     merged: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for part in options:
         for section, values in part.items():

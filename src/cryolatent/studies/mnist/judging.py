@@ -1,0 +1,162 @@
+"""Which number answers which claim of appendix B, and what it says."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryolatent.runs.finding import Estimate
+from cryolatent.studies.mnist.experiments import Claim, Experiment
+from cryolatent.studies.mnist.measures import Measures
+from cryolatent.studies.verdicts import Scatter, Verdict, at_least, at_most
+
+READABLE = 0.5
+"""Share of reconstructions that show the right digit above which most do."""
+POOR = 0.5
+"""Share of the best seed's gain over the mean picture below which a training is stuck."""
+
+Number = Callable[[Measures], float | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An experiment's trainings.
+
+    Args:
+        experiment: What was done.
+        measures: Numbers of each seed that has not diverged.
+        diverged: Number of seeds that have.
+    """
+
+    experiment: Experiment
+    measures: tuple[Measures, ...]
+    diverged: int
+
+    def numbers(self, of: Number) -> list[float]:
+        """A number of each seed.
+
+        Args:
+            of: The number; None where there is none.
+
+        Returns:
+            Those that there are.
+        """
+        return [value for measures in self.measures if (value := of(measures)) is not None]
+
+    @property
+    def stuck(self) -> int:
+        """Seeds that gain over the mean picture less than half of what the best seed gains."""
+        gains = [m.mean_image - m.reconstruction - (m.kl or 0.0) for m in self.measures]
+        return sum(gain < POOR * max(gains) for gain in gains) if len(gains) > 1 else 0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All outcomes.
+
+    Args:
+        outcomes: By name of the experiment.
+    """
+
+    outcomes: dict[str, Outcome]
+
+    def scatter(self, of: Number) -> Scatter:
+        """How much a number differs from seed to seed, stuck trainings included.
+
+        Args:
+            of: The number.
+
+        Returns:
+            Pooled over experiments.
+        """
+        return Scatter.pooled([outcome.numbers(of) for outcome in self.outcomes.values()])
+
+    def difference(self, experiment: Experiment, of: Number) -> Estimate | None:
+        """How much an experiment's number differs from that of what it is compared with.
+
+        Args:
+            experiment: The experiment.
+            of: The number.
+
+        Returns:
+            The difference with its interval; None if it is not known.
+        """
+        mine, theirs = (
+            self.outcomes[name].numbers(of) for name in (experiment.name, experiment.against)
+        )
+        return self.scatter(of).difference(mine, theirs) if mine and theirs else None
+
+    def judge(self, experiment: Experiment) -> Verdict:
+        """Answer an experiment's claim.
+
+        Args:
+            experiment: The experiment.
+
+        Returns:
+            The verdict.
+        """
+        if experiment.move is not None:
+            return self._move(experiment)
+        outcome = self.outcomes[experiment.name]
+        if not outcome.measures:
+            return Verdict("differs" if experiment.claim is not Claim.NONE else "measured", ALL)
+        if experiment.claim is Claim.READABLE:
+            found = self.scatter(_correct).mean(outcome.numbers(_correct))
+            if found is None:
+                return Verdict("inconclusive", "one seed: the scatter is not known")
+            return at_least(found, READABLE, "share of right reconstructions")
+        if experiment.claim is Claim.CLOSER:
+            return self._closer(experiment)
+        gap = self.difference(experiment, _misfit)
+        reason = "" if gap is None else f"reconstruction term differs by {_interval(gap)} nats"
+        return Verdict("measured", reason)
+
+    def _closer(self, experiment: Experiment) -> Verdict:
+        misfit, kl = (self.difference(experiment, of) for of in (_misfit, _kl))
+        if misfit is None or kl is None:
+            return Verdict("inconclusive", "one seed: the scatter is not known")
+        lower = at_most(misfit, 0.0, "reconstruction term differs by")
+        higher = at_least(kl, 0.0, "KL term by")
+        words = {lower.word, higher.word}
+        word = "differs" if "differs" in words else "inconclusive"
+        if words == {"agrees"}:
+            word = "agrees"
+        return Verdict(word, f"{lower.reason}; {higher.reason}; nats per picture")
+
+    def _move(self, experiment: Experiment) -> Verdict:
+        measures = self.outcomes[experiment.against].measures
+        found = [m.moves[experiment.name] for m in measures if experiment.name in m.moves]
+        if not found:
+            return Verdict("measured", "")
+        right = sum(moved.correct.value for moved in found) / len(found)
+        return Verdict("measured", f"{right:.0%} of the reconstructions show the right digit")
+
+
+ALL = "every training ended in values that are not finite"
+
+
+def _correct(measures: Measures) -> float | None:
+    return None if measures.correct is None else measures.correct.value
+
+
+def _misfit(measures: Measures) -> float:
+    return measures.reconstruction
+
+
+def _kl(measures: Measures) -> float | None:
+    return measures.kl
+
+
+def _interval(found: Estimate) -> str:
+    text = f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def mean_of(found: Sequence[Estimate]) -> float:
+    """Mean of several estimates.
+
+    Args:
+        found: At least one.
+
+    Returns:
+        The mean of their values.
+    """
+    return sum(estimate.value for estimate in found) / len(found)
