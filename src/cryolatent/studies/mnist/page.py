@@ -11,6 +11,8 @@ from cryolatent.report.colours import DIGITS
 from cryolatent.report.formats import decimal, duration, integer, option_value, sentence_list
 from cryolatent.report.pictures import curves_picture, grid_picture
 from cryolatent.report.study import (
+    NOTHING,
+    Amount,
     Entry,
     Line,
     Panel,
@@ -18,7 +20,6 @@ from cryolatent.report.study import (
     Study,
     map_picture,
     render_study,
-    seeds_line,
 )
 from cryolatent.studies.mnist.experiments import COMMON, Experiment
 from cryolatent.studies.mnist.judging import Bench, Number, Outcome
@@ -159,8 +160,8 @@ def _lines(outcome: Outcome, other: Outcome) -> list[Line]:
     for label, number, decimals, hint in LINES:
         values, others = outcome.numbers(number), other.numbers(number)
         if values:
-            beside = "" if alone or not others else seeds_line(others, decimals)
-            lines.append(Line(label, seeds_line(values, decimals), beside, hint))
+            beside = NOTHING if alone or not others else Amount.of_seeds(others, decimals)
+            lines.append(Line(label, Amount.of_seeds(values, decimals), beside, hint))
     return lines
 
 
@@ -175,12 +176,11 @@ def _summed(outcome: Outcome, other: Outcome, alone: bool) -> list[Line]:
             [size * getattr(m, key)[-1] for m in each.measures if getattr(m, key)]
             for each in (outcome, other)
         )
+        beside = NOTHING if alone or not others else Amount.of_seeds(others, 0)
         reported = REPORTED_KL.get(outcome.experiment.name) if key == "kls" else None
-        beside = "" if alone or not others else seeds_line(others, 0)
-        if reported:
-            beside = f"the report: about {reported}" + (f"; {beside}" if beside else "")
-        hint = f"summed over {size} pictures, last epoch"
-        lines.append(Line(label, seeds_line(values, 0), beside, hint))
+        said = f"; about {reported} in the report" if reported else ""
+        hint = f"summed over {size} pictures, last epoch{said}"
+        lines.append(Line(label, Amount.of_seeds(values, 0), beside, hint))
     return lines
 
 
@@ -193,15 +193,15 @@ def _move_lines(experiment: Experiment, bench: Bench) -> list[Line]:
     return [
         Line(
             "Displacement",
-            seeds_line(moved),
-            f"{seeds_line(null[:1])} if pairs are shuffled" if null else "",
+            Amount.of_seeds(moved),
+            Amount(f"{decimal(null[0], 3)} if shuffled") if null else NOTHING,
             "median over pictures, in distances of random pairs",
         ),
         Line(
             "Right reconstructions",
-            seeds_line([m.correct.value for m in found]),
-            f"{seeds_line(plain)} as they are" if plain else "",
-            "as read by a classifier of originals",
+            Amount.of_seeds([m.correct.value for m in found]),
+            Amount.of_seeds(plain) if plain else NOTHING,
+            "as read by a classifier of originals; beside them those of the unmoved",
         ),
     ]
 
