@@ -176,11 +176,10 @@ def _summed(outcome: Outcome, other: Outcome, alone: bool) -> list[Line]:
             [size * getattr(m, key)[-1] for m in each.measures if getattr(m, key)]
             for each in (outcome, other)
         )
-        reported = REPORTED_KL.get(outcome.experiment.name) if key == "kls" else None
         beside = NOTHING if alone or not others else Amount.of_seeds(others, 0)
-        if reported:
-            beside = Amount(f"about {reported}", "in the report")
-        hint = f"summed over {size} pictures, last epoch"
+        reported = REPORTED_KL.get(outcome.experiment.name) if key == "kls" else None
+        said = f"; about {reported} in the report" if reported else ""
+        hint = f"summed over {size} pictures, last epoch{said}"
         lines.append(Line(label, Amount.of_seeds(values, 0), beside, hint))
     return lines
 
@@ -195,14 +194,14 @@ def _move_lines(experiment: Experiment, bench: Bench) -> list[Line]:
         Line(
             "Displacement",
             Amount.of_seeds(moved),
-            Amount(Amount.of_seeds(null[:1]).text, "if pairs are shuffled") if null else NOTHING,
+            Amount(f"{decimal(null[0], 3)} if shuffled") if null else NOTHING,
             "median over pictures, in distances of random pairs",
         ),
         Line(
             "Right reconstructions",
             Amount.of_seeds([m.correct.value for m in found]),
-            Amount(Amount.of_seeds(plain).text, "as they are") if plain else NOTHING,
-            "as read by a classifier of originals",
+            Amount.of_seeds(plain) if plain else NOTHING,
+            "as read by a classifier of originals; beside them those of the unmoved",
         ),
     ]
 
