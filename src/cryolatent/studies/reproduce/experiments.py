@@ -54,6 +54,11 @@ class Experiment:
     appendix: str = ""
 
     @property
+    def is_addition(self) -> bool:
+        """Whether the report knows nothing of it."""
+        return not self.figures and not self.appendix
+
+    @property
     def label(self) -> str:
         """Its figures or section, or that it is an addition."""
         if self.appendix:

@@ -22,7 +22,8 @@ class Scale:
         common: Options of every training, by section.
         decoders: Options of the trainings of each decoder, by section.
         tables: Options of trainings with a table, by section.
-        seeds: For each decoder, seeds of repeated experiments and of the others.
+        seeds: For each decoder, seeds of repeated experiments and of the report's others;
+            additions have one.
         hold_out: Share of the particles that no training sees.
         held: How many of these are looked at.
         scored: Particles whose volumes are compared with the truth.
@@ -50,8 +51,9 @@ class Scale:
         Returns:
             Counted from zero.
         """
-        repeated, single = self.seeds[decoder]
-        return range(repeated if experiment.repeated else single)
+        repeated, others = self.seeds[decoder]
+        once = 1 if experiment.is_addition else others
+        return range(repeated if experiment.repeated else once)
 
     def config(
         self,
