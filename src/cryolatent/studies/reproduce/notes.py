@@ -98,6 +98,7 @@ def notes(scale: Scale, benches: dict[str, Bench]) -> tuple[tuple[str, str], ...
         (
             "Two decoders",
             "The coordinate network is the report's. The subspace decoder, a few volumes weighted "
-            "by the latent, costs much less, so that every experiment of the report has several seeds.",
+            "by the latent, costs much less, so that every experiment of the report has several "
+            "seeds.",
         ),
     )
