@@ -8,13 +8,14 @@ from cryolatent.errors import NonFiniteError
 from cryolatent.models.distributions import from_columns
 from cryolatent.runs.run import Latents
 from cryolatent.runs.system import System
-from cryolatent.train.memory import flush_denormals
+from cryolatent.train.memory import flushing_denormals
 from cryolatent.train.progress import Watch
 from cryolatent.train.randomness import seeded
 
 BATCH = 64
 
 
+@flushing_denormals()
 @torch.no_grad()
 def infer(
     system: System,
@@ -39,7 +40,6 @@ def infer(
     Raises:
         NonFiniteError: If something of a particle is not finite.
     """
-    flush_denormals()
     watch = watch or Watch()
     watch.stage("reading latents", len(stack))
     columns: list[dict[str, Tensor]] = []

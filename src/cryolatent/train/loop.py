@@ -20,7 +20,7 @@ from cryolatent.runs.system import System, as_shown, objective, restore
 from cryolatent.runs.warm import start as set_start
 from cryolatent.train.domain import Training
 from cryolatent.train.inference import infer
-from cryolatent.train.memory import flush_denormals, keep_freed_memory
+from cryolatent.train.memory import flushing_denormals, keep_freed_memory
 from cryolatent.train.optimisers import (
     build_optimisers,
     load_optimiser_tensors,
@@ -49,7 +49,7 @@ def train(run: Run, stack: Source, watch: Watch | None = None) -> None:
         NonFiniteError: If the loss of a particle is not finite.
         InputError: If another process trains the run now.
     """
-    with run.locked(), processor_threads(run.manifest.threads):
+    with run.locked(), processor_threads(run.manifest.threads), flushing_denormals():
         run.set_status("running")
         try:
             training = TRAININGS[stack.domain]
@@ -74,7 +74,6 @@ def _train(run: Run, stack: Source, training: Training, watch: Watch) -> None:
     if progress.epoch < options.epochs:
         run.forget_results()
     keep_freed_memory()
-    flush_denormals()
     stopwatch, saved = Stopwatch(progress), time.monotonic()
     watch.stage("training", options.epochs * len(stack))
     while progress.epoch < options.epochs:

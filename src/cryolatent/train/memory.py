@@ -1,6 +1,11 @@
 """What keeps memory allocator and processor out of a training's way."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+
+DENORMAL = 1e-40
 
 
 def keep_freed_memory() -> None:
@@ -13,10 +18,19 @@ def keep_freed_memory() -> None:
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
-def flush_denormals() -> None:
-    """Take numbers below about 1e-38 for zero, in this thread.
+@contextmanager
+def flushing_denormals() -> Iterator[None]:
+    """Take numbers below about 1e-38 for zero for a while, in this thread.
 
     Weights of units that never fire decay to such numbers, and a processor takes many times as long
     for a product with one: a decoder trained on a collapsed table ran at a fifth of its speed.
+
+    Yields:
+        Nothing.
     """
+    before = float(torch.tensor(DENORMAL) * 1) == 0
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

@@ -25,7 +25,7 @@ from cryolatent.train.em.results import (
 from cryolatent.train.em.search import Search, marching
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
-from cryolatent.train.memory import flush_denormals, keep_freed_memory
+from cryolatent.train.memory import keep_freed_memory
 from cryolatent.train.progress import Progress, Stopwatch, Watch
 
 LEAST_HELD = 2
@@ -51,7 +51,6 @@ def train_exact(run: Run, stack: ParticleStack, watch: Watch) -> None:
     checkpoint = run.checkpoint()
     progress = Progress(**checkpoint.position)
     keep_freed_memory()
-    flush_denormals()
     run.rewind_log(progress.epoch)
     run.forget_results()
     work = Expedition(run, stack, _search(run, stack, checkpoint), progress, watch)
