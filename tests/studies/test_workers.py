@@ -40,7 +40,8 @@ def test_error_names_its_job_and_keeps_its_exit_code() -> None:
 
 
 def test_killed_process_is_an_error_and_stops_the_others() -> None:
-    jobs = [Job("killed", os._exit, (9,)), Job("long", time.sleep, (60.0,))]
+    # the long job is the first process's; the second's death is the one that goes unnoticed
+    jobs = [Job("long", time.sleep, (60.0,)), Job("killed", os._exit, (9,))]
     start = time.monotonic()
     with pytest.raises(CryolatentError, match="was killed"):
         work_side_by_side(jobs, 2)

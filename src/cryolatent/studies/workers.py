@@ -1,5 +1,6 @@
 """Jobs side by side, each in a process of its own, in an order that respects what they need."""
 
+import os
 import signal
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -55,6 +56,8 @@ def work_side_by_side(
     results: dict[str, Any] = {}
     running: dict[Future, str] = {}
     with _pool(workers) as pool:
+        # the pool does not notice the death of a process that it started while it already waited
+        wait([pool.submit(os.getpid) for _ in range(min(workers, len(jobs)))])
         while waiting or running:
             open_names = waiting.keys() | set(running.values())
             ready = [job for job in waiting.values() if open_names.isdisjoint(job.needs)]
