@@ -340,12 +340,16 @@ def limited(tokens: list[str], limit: int) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("command", ["train", "backproject"])
+@pytest.mark.parametrize("command", ["train", "backproject", "simulate"])
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, command):
     small_stack(tmp_path / "data")
-    out, star = tmp_path / "out", str(tmp_path / "data" / "particles.star")
-    tokens = [command, star, "-o", str(out), *(SMALL if command == "train" else [])]
-    done = limited(tokens, 3000)
+    star = str(tmp_path / "data" / "particles.star")
+    options = {
+        "train": [star, *SMALL],
+        "backproject": [star],
+        "simulate": ["--particles", "40", "--box", "16", "--pixel-size", "25"],
+    }
+    done = limited([command, "-o", str(tmp_path / "out"), *options[command]], 3000)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "Check permissions and free space" in done.stderr

@@ -83,7 +83,7 @@ def test_checkpoint_cut_short_is_never_seen(run: Run, monkeypatch: pytest.Monkey
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cryolatent.runs.files.save_file", dies_half_way)
+    monkeypatch.setattr("cryolatent.io.files.save_file", dies_half_way)
     with pytest.raises(KeyboardInterrupt):
         run.save_checkpoint(5, state(5))
     assert run.checkpoint().position == {"step": 0}
@@ -143,7 +143,7 @@ def test_folder_of_a_run_is_there_whole_or_not_at_all(
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cryolatent.runs.files.save_file", dies)
+    monkeypatch.setattr("cryolatent.io.files.save_file", dies)
     with pytest.raises(KeyboardInterrupt):
         Run.create(tmp_path / "run", small_config("table"), manifest, state(0))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -33,9 +33,9 @@ from cryolatent.analysis.summary import (
 from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
+from cryolatent.io.files import void, write_atomically
 from cryolatent.models import Decoder, OneOf
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
-from cryolatent.runs.files import void, write_atomically
 from cryolatent.runs.run import Latents, Run
 from cryolatent.runs.system import restore
 from cryolatent.simulate.truth import JUNK, Truth

@@ -12,7 +12,7 @@ from cryolatent.analysis.selection import choose, cluster_labels, quantities
 from cryolatent.data.packed.reading import file_digest, origin_rows, read_manifest
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star, read_star_text, write_cs
-from cryolatent.runs.files import write_atomically
+from cryolatent.io.files import write_atomically
 from cryolatent.runs.run import Run
 
 STACKS = (".mrcs", ".mrc", ".txt")

@@ -16,7 +16,7 @@ from cryolatent.analysis.reconstruction import (
 )
 from cryolatent.analysis.summary import Record
 from cryolatent.errors import InputError
-from cryolatent.runs.files import new_folder, write_text_atomically
+from cryolatent.io.files import new_folder, write_text_atomically
 from cryolatent.runs.run import Latents, Run
 
 LEAST_WEIGHT = 1e-3

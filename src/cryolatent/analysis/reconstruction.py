@@ -14,6 +14,7 @@ from cryolatent.data import ParticleStack
 from cryolatent.data.backprojection import backproject, noise_spectrum
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
+from cryolatent.io.files import new_folder, write_text_atomically
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
 from cryolatent.physics.reconstruction import (
     MaskedCorrelation,
@@ -21,7 +22,6 @@ from cryolatent.physics.reconstruction import (
     signal_to_noise,
     solvent_mask,
 )
-from cryolatent.runs.files import new_folder, write_text_atomically
 from cryolatent.runs.run import Run
 
 FEWEST = 10

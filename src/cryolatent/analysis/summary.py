@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cryolatent.errors import InputError
-from cryolatent.runs.files import write_text_atomically
+from cryolatent.io.files import write_text_atomically
 from cryolatent.runs.finding import Estimate, Record
 from cryolatent.runs.run import Run
 

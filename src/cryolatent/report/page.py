@@ -13,6 +13,7 @@ import cryolatent
 from cryolatent.analysis.agreement import Agreement, compare
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.summary import Estimate
+from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
 from cryolatent.report.colours import (
     Shade,
@@ -24,7 +25,6 @@ from cryolatent.report.colours import (
 from cryolatent.report.findings import Findings, gather, labelled_particles
 from cryolatent.report.provenance import commands, options
 from cryolatent.report.volumes import cluster_cards
-from cryolatent.runs.files import write_text_atomically
 from cryolatent.runs.run import Run
 
 FILTERS = {

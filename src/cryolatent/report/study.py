@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import cryolatent
+from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
 from cryolatent.report.volumes import strips
-from cryolatent.runs.files import write_text_atomically
 
 MAP_INCHES = 2.9
 WORDS = ("agrees", "differs", "inconclusive", "underpowered", "measured")

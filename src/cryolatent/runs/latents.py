@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.io.files import void, write_atomically
 from cryolatent.models import Distribution
 from cryolatent.models.distributions import from_columns
-from cryolatent.runs.files import void, write_atomically
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError
-from cryolatent.runs.choice import Choice
-from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.files import (
+from cryolatent.io.files import (
     new_folder,
     save_tensors,
     write_atomically,
     write_text_atomically,
 )
+from cryolatent.runs.choice import Choice
+from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.latents import (
     Latents,
     Rows,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack, write_star
+from cryolatent.io.files import new_folder
 from cryolatent.physics import CTF, Poses
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.molecule import Molecule, load_molecule
@@ -30,7 +31,7 @@ def simulate(
 
     Args:
         config: What to simulate.
-        folder: Where to write; it must not hold a stack already.
+        folder: Where to write, all or nothing; it must not hold anything already.
         progress: Called with the number of particles written after each chunk.
 
     Returns:
@@ -58,10 +59,7 @@ def simulate(
     angle = np.random.default_rng([config.seed, 3]).uniform(-0.5, 0.5, config.particles)
     particles = Particles(poses, ctf, state, contrast, config.motion * angle)
     scene = Scene.build(config, molecule, particles)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_images(folder / "particles.mrcs", scene, config, progress)
     names = [f"{row + 1:06d}@particles.mrcs" for row in range(config.particles)]
-    _write_star(folder / "particles.star", names, recorded, ctf, config)
     truth = Truth(
         ids=np.array(names),
         state=state,
@@ -75,7 +73,10 @@ def simulate(
         diameter_to_box=molecule.diameter_angstrom / (config.box * config.pixel_size),
         motion=scene.motion,
     )
-    truth.save(folder / "truth")
+    with new_folder(folder) as partial:
+        _write_images(partial / "particles.mrcs", scene, config, progress)
+        _write_star(partial / "particles.star", names, recorded, ctf, config)
+        truth.save(partial / "truth")
     return truth
 
 

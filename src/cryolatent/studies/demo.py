@@ -13,7 +13,6 @@ from cryolatent.data import open_particles
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.report import render
 from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
-from cryolatent.runs.files import new_folder
 from cryolatent.runs.run import Run
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
@@ -93,8 +92,7 @@ def demo(
     data = output / "data"
     if not data.exists():
         tell(f"simulating {simulation.particles} particles, box {simulation.box}")
-        with new_folder(data) as partial:
-            simulate(simulation, partial)
+        simulate(simulation, data)
     elif not (data / "truth" / "truth.npz").exists():
         raise InputError(data, "other files", "the demo's own data", "Choose another -o.")
     runs = tuple(

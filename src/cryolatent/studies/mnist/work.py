@@ -12,9 +12,9 @@ from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.audits import displacement
 from cryolatent.data import DigitSet, open_digits
 from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.io.files import void, write_atomically, write_text_atomically
 from cryolatent.models import Encoder, SemiAmortized
 from cryolatent.runs.config import InferConfig, TrainConfig
-from cryolatent.runs.files import void, write_atomically, write_text_atomically
 from cryolatent.runs.run import Run
 from cryolatent.runs.system import System, as_shown, restore
 from cryolatent.studies.mnist.experiments import Experiment, Move

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cryolatent.analysis import oracle, rand_index
 from cryolatent.errors import InputError
+from cryolatent.io.files import write_text_atomically
 from cryolatent.runs.config import ReadingConfig
-from cryolatent.runs.files import new_folder, write_text_atomically
 from cryolatent.runs.finding import Estimate
 from cryolatent.simulate.stack import simulate
 from cryolatent.simulate.truth import Truth
@@ -179,9 +179,7 @@ def _particles(request: Request, tell: Callable[[str], None]) -> Particles:
     data, options = request.output / "data", request.scale.simulation
     if not data.exists():
         tell(f"simulating {options.particles} particles, box {options.box}")
-        request.output.mkdir(parents=True, exist_ok=True)
-        with new_folder(data) as partial:
-            simulate(options, partial)
+        simulate(options, data)
     if not (data / "truth" / "truth.npz").exists():
         raise InputError(data, "other files", "the study's own data", "Choose another -o.")
     return Particles(

@@ -13,11 +13,11 @@ from cryolatent.analysis.embedding import umap_coordinates
 from cryolatent.audits import RotationTest, ShiftTest
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.io.files import void, write_atomically, write_text_atomically
 from cryolatent.models import Decoder
 from cryolatent.physics import within_shells
 from cryolatent.report.volumes import axis_projections
 from cryolatent.runs.config import InferConfig, ReadingConfig, TrainConfig
-from cryolatent.runs.files import void, write_atomically, write_text_atomically
 from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Latents, Run
 from cryolatent.runs.system import as_shown, restore

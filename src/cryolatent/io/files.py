@@ -69,16 +69,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside its place and move it there when it is complete.
 
     Args:
-        path: Where the folder belongs; nothing or an empty folder is there.
+        path: Where the folder belongs; nothing or an empty folder is there, which may be the
+            working directory.
 
     Yields:
         The folder to fill; it is removed if filling it fails.
     """
+    path = path.absolute()
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
         yield partial
-        partial.replace(path)
+        if path.exists():
+            for entry in partial.iterdir():
+                entry.replace(path / entry.name)
+        else:
+            partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
