@@ -16,9 +16,10 @@ from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.runs.config import DataConfig
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import restore
+from cryolatent.runs.system import objective, restore
 from cryolatent.train import Watch, infer, prepare, train
-from cryolatent.train.loop import save
+from cryolatent.train.loop import save, step
+from cryolatent.train.optimisers import build_optimisers
 from cryolatent.train.progress import Progress
 from cryolatent.train.randomness import epoch_order
 
@@ -79,9 +80,9 @@ def test_killed_training_resumes_bit_for_bit(
     # a checkpoint after every step, and a kill at several: in an epoch, at its end, in the last
     config = small_config(posterior, checkpoint_minutes=1e-9, **options)
     run = prepare(tmp_path / "killed", config, stack, Watch())
-    for step in (1, 3, 5, 8):
+    for steps in (1, 3, 5, 8):
         with pytest.raises(KilledError):
-            train(run, stack, Watch(advance=_kill_after(step), stage=lambda name, total: None))
+            train(run, stack, Watch(advance=_kill_after(steps), stage=lambda name, total: None))
         assert Run.open(run.path).manifest.status == "interrupted"
     train(run, stack)
     assert_same(whole, Run.open(run.path))
@@ -162,6 +163,16 @@ def test_longer_training_continues_a_finished_run(stack: ParticleStack, tmp_path
 def test_zero_learning_rate_freezes_the_table(stack: ParticleStack, tmp_path: Path) -> None:
     run = finished(tmp_path / "run", stack, "table", table_learning_rate=0.0)
     assert (run.latents().distribution.mean == 0).all()
+
+
+def test_frozen_rows_gather_no_gradients(stack: ParticleStack, tmp_path: Path) -> None:
+    config = small_config("table", table_learning_rate=0.0)
+    system = restore(prepare(tmp_path / "run", config, stack, Watch()))
+    generator = torch.Generator().manual_seed(0)
+    batch = stack.batch(torch.arange(8))
+    step(objective(config, 0), batch, system, build_optimisers(system, config), generator)
+    assert all(row.grad is None for row in system.posterior.row_parameters())
+    assert all(weight.grad is not None for weight in system.model.decoder.parameters())
 
 
 def test_loss_that_is_not_finite_names_the_particle(stack: ParticleStack, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ def build_optimisers(system: System, config: TrainConfig) -> list[Optimizer]:
     if rows and options.table_learning_rate:
         make = TABLE_OPTIMISERS[options.table_optimiser]
         optimisers.append(make(rows, lr=options.table_learning_rate))
+    for parameter in rows:
+        # gradients that no optimiser empties would pile up, step after step
+        parameter.requires_grad_(bool(options.table_learning_rate))
     return optimisers
 
 
