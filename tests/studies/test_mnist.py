@@ -171,8 +171,23 @@ def test_verdicts_by_known_numbers() -> None:
 
 def test_stuck_seeds_are_counted() -> None:
     rows = [(150.0, 5.0, 0.7), (151.0, 5.0, 0.7), (199.5, 0.1, 0.1)]
-    assert bench(rows, []).outcomes["vae"].stuck == 1
-    assert bench(rows[:2], []).outcomes["vae"].stuck == 0
+    assert bench(rows, []).stuck(BY_NAME["vae"]) == 1
+    assert bench(rows[:2], []).stuck(BY_NAME["vae"]) == 0
+    # a single training is held against those that it is compared with
+    assert bench(rows[:2], rows[2:]).stuck(BY_NAME["table"]) == 1
+
+
+def test_one_seed_borrows_the_scatter_of_what_it_is_compared_with() -> None:
+    vae = [(150.0, 5.0, 0.7), (190.0, 5.1, 0.1), (170.0, 4.9, 0.4)]
+    table = [(140.0, 7.0, 0.8), (141.0, 7.1, 0.82), (139.0, 6.9, 0.81)]
+    made = bench(vae, table)
+    sgd = Outcome(BY_NAME["table-sgd"], (measured(145.0, 7.0, 0.8),), 0)
+    found = Bench(made.outcomes | {"table-sgd": sgd}).difference(
+        BY_NAME["table-sgd"], lambda measures: measures.reconstruction
+    )
+    assert found is not None
+    # Student's t with two degrees of freedom, deviation 1, weight 1 + 1/3
+    assert (found.value, found.high) == (pytest.approx(5.0), pytest.approx(9.968, abs=1e-3))
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,7 @@ class Experiment:
         reading: Whose reading of the settings it is, where text and code disagree.
         described: Whether the appendix describes it, with or without a figure.
         repeated: Number of seeds.
+        slow: Whether it takes several times as long as the others, and is begun before them.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Experiment:
     reading: str = ""
     described: bool = True
     repeated: int = 1
+    slow: bool = False
 
     @property
     def label(self) -> str:
@@ -271,6 +273,7 @@ EXPERIMENTS = (
                 "decoder_layers": 3,
             }
         },
+        slow=True,
     ),
     Experiment(
         "vae-z10",
@@ -313,6 +316,7 @@ EXPERIMENTS = (
         "Between encoder and table: does refining close the gap between them?",
         options={"model": {"posterior": "semi-amortized"}},
         described=False,
+        slow=True,
     ),
     Experiment(
         "table-rows",

@@ -11,7 +11,7 @@ from cryolatent.studies.verdicts import Scatter, Verdict, at_least, at_most
 READABLE = 0.5
 """Share of reconstructions that show the right digit above which most do."""
 POOR = 0.5
-"""Share of the best seed's gain over the mean picture below which a training is stuck."""
+"""Share of the best training's gain over the mean picture below which another is stuck."""
 
 Number = Callable[[Measures], float | None]
 
@@ -41,12 +41,6 @@ class Outcome:
         """
         return [value for measures in self.measures if (value := of(measures)) is not None]
 
-    @property
-    def stuck(self) -> int:
-        """Seeds that gain over the mean picture less than half of what the best seed gains."""
-        gains = [m.mean_image - m.reconstruction - (m.kl or 0.0) for m in self.measures]
-        return sum(gain < POOR * max(gains) for gain in gains) if len(gains) > 1 else 0
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -58,15 +52,35 @@ class Bench:
 
     outcomes: dict[str, Outcome]
 
-    def scatter(self, of: Number) -> Scatter:
+    def stuck(self, experiment: Experiment) -> int:
+        """Seeds that gain much less over the mean picture than the best training gains.
+
+        Args:
+            experiment: The experiment.
+
+        Returns:
+            How many gain less than half of the best of its own seeds and of those that it is
+            compared with.
+        """
+        gains = _gains(self.outcomes[experiment.name])
+        best = max([*gains, *_gains(self.outcomes[experiment.against])], default=0.0)
+        return sum(gain < POOR * best for gain in gains)
+
+    def scatter(self, experiment: Experiment, of: Number) -> Scatter:
         """How much a number differs from seed to seed, stuck trainings included.
 
         Args:
+            experiment: The experiment.
             of: The number.
 
         Returns:
-            Pooled over experiments.
+            Pooled over it and what it is compared with; over all experiments if none of these has
+            several seeds.
         """
+        near = {experiment.name, experiment.against}
+        own = Scatter.pooled([self.outcomes[name].numbers(of) for name in sorted(near)])
+        if own.freedom:
+            return own
         return Scatter.pooled([outcome.numbers(of) for outcome in self.outcomes.values()])
 
     def difference(self, experiment: Experiment, of: Number) -> Estimate | None:
@@ -82,7 +96,7 @@ class Bench:
         mine, theirs = (
             self.outcomes[name].numbers(of) for name in (experiment.name, experiment.against)
         )
-        return self.scatter(of).difference(mine, theirs) if mine and theirs else None
+        return self.scatter(experiment, of).difference(mine, theirs) if mine and theirs else None
 
     def judge(self, experiment: Experiment) -> Verdict:
         """Answer an experiment's claim.
@@ -99,7 +113,7 @@ class Bench:
         if not outcome.measures:
             return Verdict("differs" if experiment.claim is not Claim.NONE else "measured", ALL)
         if experiment.claim is Claim.READABLE:
-            found = self.scatter(_correct).mean(outcome.numbers(_correct))
+            found = self.scatter(experiment, _correct).mean(outcome.numbers(_correct))
             if found is None:
                 return Verdict("inconclusive", "one seed: the scatter is not known")
             return at_least(found, READABLE, "share of right reconstructions")
@@ -135,6 +149,10 @@ ALL = "every training ended in values that are not finite"
 
 def _correct(measures: Measures) -> float | None:
     return None if measures.correct is None else measures.correct.value
+
+
+def _gains(outcome: Outcome) -> list[float]:
+    return [m.mean_image - m.reconstruction - (m.kl or 0.0) for m in outcome.measures]
 
 
 def _misfit(measures: Measures) -> float:

@@ -152,11 +152,11 @@ def plan(request: Request, experiments: Collection[Experiment], digits: Digits) 
         digits: The data.
 
     Returns:
-        Jobs named ``experiment/seed``.
+        Jobs named ``experiment/seed``, in the order in which they are best begun.
     """
     by_name = {experiment.name: experiment for experiment in experiments}
     jobs, runs = [], request.output.resolve() / "runs"
-    for experiment in experiments:
+    for experiment in sorted(experiments, key=lambda experiment: not experiment.slow):
         if experiment.move is not None:
             continue
         moves = {e.name: e.move for e in experiments if e.move and e.against == experiment.name}

@@ -69,8 +69,9 @@ def notes(bench: Bench) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Intervals",
-            "Student's t over seeds. The scatter is pooled over the VAE and the table, which have "
-            "five seeds each; experiments with one seed borrow it. Trainings that are stuck count.",
+            "Student's t over seeds. The scatter is that of the experiment and of what it is "
+            "compared with: one seed borrows it from the VAE or the table, which have five each. "
+            "Trainings that are stuck count.",
         ),
         (
             "Pictures",
@@ -78,8 +79,9 @@ def notes(bench: Bench) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Stuck",
-            f"A training that gains less than {POOR:g} of what the experiment's best seed gains "
-            f"over the mean picture ({mean} nats). Diverged: a value that is not finite.",
+            f"A training that gains less than {POOR:g} of what the best training gains over the "
+            f"mean picture ({mean} nats), the experiment's or that which it is compared with. "
+            "Diverged: a value that is not finite.",
         ),
         (
             "Digit told by neighbours",

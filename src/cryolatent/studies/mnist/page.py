@@ -118,14 +118,14 @@ def _panel(experiment: Experiment, bench: Bench, results: Results) -> Panel:
         outcome = bench.outcomes[experiment.name]
         lines = _lines(outcome, bench.outcomes[experiment.against])
         pictures = _pictures(experiment, results)
-        facts = _facts(outcome)
+        facts = _facts(outcome, bench.stuck(experiment))
     return Panel(SYSTEM, verdict.word, verdict.reason, facts, tuple(lines), tuple(pictures))
 
 
-def _facts(outcome: Outcome) -> str:
+def _facts(outcome: Outcome, stuck: int) -> str:
     count, trained = outcome.diverged + len(outcome.measures), outcome.measures
     seeds = f"{count} seeds" if count > 1 else "One seed"
-    fate = f"{outcome.diverged} diverged, {outcome.stuck} stuck in a poor minimum"
+    fate = f"{outcome.diverged} diverged, {stuck} stuck in a poor minimum"
     if not trained:
         return f"{seeds}: {fate}."
     cost = sum(m.core_seconds for m in trained) / len(trained)
