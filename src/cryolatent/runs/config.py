@@ -237,8 +237,9 @@ class ModelConfig(Section):
     point-table)."""
 
     pretrained: Path | None = None
-    """Finished run from whose latents the table starts, as --table-start says, and whose volumes a
-    subspace decoder starts from; it has as many latent dimensions (posterior table)."""
+    """Finished run from whose latents the table starts, as --table-start says; from an exact run a
+    linear subspace decoder takes the volumes too. It has as many latent dimensions (posteriors
+    table and point-table)."""
 
     @property
     def is_exact(self) -> bool:
