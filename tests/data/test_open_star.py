@@ -127,6 +127,15 @@ def test_two_boxes_are_refused_by_their_groups(files):
         open_star(files.write())
 
 
+def test_two_detectors_are_refused_by_column_and_group(files):
+    files.optics["rlnMtfFileName"] = "k2.star"
+    assert len(open_star(files.write())) == 4
+    files.optics["rlnMtfFileName"] = ["k2.star", "k3.star"]
+    found = r"row 2, optics group 2: found rlnMtfFileName = k3\.star beside k2\.star"
+    with pytest.raises(InputError, match=found):
+        open_star(files.write())
+
+
 @pytest.mark.parametrize(
     ("column", "value", "found"),
     [

@@ -213,8 +213,10 @@ def refuse_unsupported(table: StarTable) -> None:
         table: A STAR file's tables.
 
     Raises:
-        InputError: If a column of `REFUSED` has another value than the one that means nothing.
+        InputError: If a column of `REFUSED` has another value than the one that means nothing, or
+            optics groups name several detectors' transfer functions.
     """
+    _refuse_several_detectors(table)
     for column, (neutral, way_out) in REFUSED.items():
         if column not in table:
             continue
@@ -227,6 +229,23 @@ def refuse_unsupported(table: StarTable) -> None:
                 way_out,
                 row=f"particle row {bad[0] + 1}",
             )
+
+
+def _refuse_several_detectors(table: StarTable) -> None:
+    """One detector's transfer function is part of the map, as in RELION; several are not."""
+    column = "rlnMtfFileName"
+    if column not in table:
+        return
+    values = table.strings(column).astype(str)
+    other = np.flatnonzero(values != values.iloc[0])
+    if len(other):
+        raise InputError(
+            table.path,
+            f"{column} = {values.iloc[other[0]]} beside {values.iloc[0]}",
+            "one detector's transfer function for all particles",
+            "Use the particles of one detector at a time, or remove the column to ignore it.",
+            row=_row_and_group(table, int(other[0])),
+        )
 
 
 def _positive(table: StarTable, column: str) -> np.ndarray:
