@@ -119,6 +119,31 @@ def prior_starts(
     return found
 
 
+@torch.no_grad()
+def pool_start(
+    kind: type[Fit], batch: Batch, model: GenerativeModel, pool: Float[Tensor, "m zdim"]
+) -> Fit:
+    """Where to begin, given latents of other particles: the most probable of them.
+
+    Args:
+        kind: Normal distributions or points.
+        batch: The particles, with the images to be explained.
+        model: Decoder and likelihood.
+        pool: The other particles' latents.
+
+    Returns:
+        For each particle a distribution about the latent of the largest joint density.
+    """
+    misfit = model.misfit(batch)
+    best = torch.full((len(batch),), torch.inf)
+    chosen = torch.zeros(len(batch), dtype=torch.long)
+    for number, latent in enumerate(pool):
+        score = misfit(latent.expand(len(batch), -1)) + 0.5 * latent.square().sum()
+        closer = score < best
+        best, chosen = torch.where(closer, score, best), chosen.masked_fill(closer, number)
+    return _about(kind, pool[chosen], NARROW_LOG_VAR)
+
+
 def _about(kind: type[Fit], loc: Float[Tensor, "n zdim"], log_var: float) -> Fit:
     return kind(*[loc, torch.full_like(loc, log_var)][: len(fields(kind))])
 

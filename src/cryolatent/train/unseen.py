@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -97,6 +98,14 @@ def open_unseen(
     return replace(stack, shells=manifest.shells)
 
 
+def _pool(run: Run, size: int) -> Float[Tensor, "m zdim"] | None:
+    """Latents from all over the run's particles, or none."""
+    if not size:
+        return None
+    trained = run.latents().distribution.mean
+    return trained[torch.linspace(0, len(trained) - 1, min(size, len(trained))).long()]
+
+
 def _contrast_kind(path: Path) -> str:
     """What gives images of a file their contrast beside ``--invert-contrast``, or nothing."""
     if path.is_dir():
@@ -113,7 +122,8 @@ def infer_unseen(
     """Infer the latents of any particles; decoder and noise stay as the run left them.
 
     Encoders and exact posteriors are asked. A table has no rows for other particles, so theirs are
-    fitted, from the prior and from draws of it, and the best fit is kept.
+    fitted, from the prior, from draws of it and from the trained latent that explains them best,
+    and the best fit is kept.
 
     Args:
         run: A finished run.
@@ -150,6 +160,7 @@ def infer_unseen(
         steps=options.steps,
         seed=options.seed,
         proposal=own if options.refine else None,
+        pool=_pool(run, options.pool),
     )
     latents = infer(System(system.model, fitted), stack, options.seed, watch, samples=SAMPLES)
     if not options.refine:

@@ -159,7 +159,7 @@ def measure(
         clusters=task.clusters,
     )
     seed = run.config.optimisation.seed
-    options = InferConfig(starts=STARTS, steps=STEPS, seed=seed)
+    options = InferConfig(starts=STARTS, pool=0, steps=STEPS, seed=seed)
     unseen = infer_unseen(run, as_shown(run.config, held), options).latents
     moves = []
     if task.moves:
