@@ -67,7 +67,7 @@ def test_most_probable_of_a_pool_by_brute_force() -> None:
     model = correlated_model()
     batch = observed(model)
     pool = 2 * torch.randn(7, Z_DIM, generator=seeded(3))
-    found = pool_start(Delta, batch, model, pool)
+    found = pool_start(batch, model, Delta(pool))
     each = [pool[row].expand(PARTICLES, -1) for row in range(len(pool))]
     with torch.no_grad():
         scores = torch.stack([model.misfit(batch)(z) + Delta(z).kl() for z in each])

@@ -1,6 +1,6 @@
 """What a finished run believes of particles that it was not trained on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -98,12 +98,13 @@ def open_unseen(
     return replace(stack, shells=manifest.shells)
 
 
-def _pool(run: Run, size: int) -> Float[Tensor, "m zdim"] | None:
-    """Latents from all over the run's particles, or none."""
-    if not size:
+def _pool(run: Run, size: int) -> DiagonalNormal | Delta | None:
+    """What the run believes of particles from all over its input, or nothing."""
+    q = run.latents().distribution
+    if not size or not isinstance(q, DiagonalNormal | Delta):
         return None
-    trained = run.latents().distribution.mean
-    return trained[torch.linspace(0, len(trained) - 1, min(size, len(trained))).long()]
+    rows = torch.linspace(0, len(q.mean) - 1, min(size, len(q.mean))).long()
+    return type(q)(*(getattr(q, part.name)[rows] for part in fields(q)))
 
 
 def _contrast_kind(path: Path) -> str:

@@ -1,8 +1,6 @@
 """A posterior without parameters: each particle's distribution is fitted when it is asked for."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from cryolatent.data import Batch
 from cryolatent.models.distributions import Delta, DiagonalNormal
@@ -33,7 +31,8 @@ class Fitted(Posterior):
         steps: Steps of each fit.
         seed: Fixes starts and samples.
         proposal: Gives a further start: normal distributions.
-        pool: Latents of other particles, of which the most probable gives a further start.
+        pool: Distributions of other particles' latents, the most probable of which is a further
+            start.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Fitted(Posterior):
         steps: int = STEPS,
         seed: int = 0,
         proposal: Posterior | None = None,
-        pool: Float[Tensor, "m zdim"] | None = None,
+        pool: DiagonalNormal | Delta | None = None,
     ) -> None:
         super().__init__()
         self.kind, self.z_dim, self.is_bound = kind, z_dim, kind.is_bound
@@ -64,7 +63,7 @@ class Fitted(Posterior):
         shown = batch.of_evidence()
         begin = prior_starts(self.kind, len(batch), self.z_dim, self.starts, self.seed)
         if self.pool is not None:
-            begin.append(pool_start(self.kind, shown, model, self.pool))
+            begin.append(pool_start(shown, model, self.pool))
         proposed = []
         if self.proposal is not None:
             q = self.proposal(batch, model)

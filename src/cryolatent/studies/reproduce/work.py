@@ -28,7 +28,7 @@ from cryolatent.train import Watch, infer_unseen, prepare, train
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
 STARTS, STEPS = 2, 50
-"""Fits of unseen particles' rows with the decoder frozen."""
+"""Fits of unseen particles' rows with the decoder frozen, beside one from a trained row."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def measure(
         clusters=task.clusters,
     )
     seed = run.config.optimisation.seed
-    options = InferConfig(starts=STARTS, pool=0, steps=STEPS, seed=seed)
+    options = InferConfig(starts=STARTS, steps=STEPS, seed=seed)
     unseen = infer_unseen(run, as_shown(run.config, held), options).latents
     moves = []
     if task.moves:
