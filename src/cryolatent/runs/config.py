@@ -473,6 +473,10 @@ class InferConfig(Section):
     """Starts of each particle's fit, the prior and draws of it; the best fit is kept (tables and
     --refine)."""
 
+    pool: Annotated[int, Field(ge=0)] = 32
+    """Trained latents, evenly spread over the particles, of which the one that explains a particle
+    best is one more start of its fit; 0 for none (tables and --refine)."""
+
     steps: Positive = 200
     """Steps of each fit (tables and --refine)."""
 

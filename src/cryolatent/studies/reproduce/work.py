@@ -28,7 +28,7 @@ from cryolatent.train import Watch, infer_unseen, prepare, train
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
 STARTS, STEPS = 2, 50
-"""Fits of unseen particles' rows with the decoder frozen."""
+"""Fits of unseen particles' rows with the decoder frozen, beside one from a trained row."""
 
 
 @dataclass(frozen=True)
