@@ -12,7 +12,7 @@ import torch
 from cryolatent.data import ParticleStack, UnmagnifiedImages, open_particles, open_star
 from cryolatent.data.magnification import unmagnified
 from cryolatent.data.packed.opening import open_mixed
-from cryolatent.data.packed.resample import Frame
+from cryolatent.data.packed.prepare import Packing, pack
 from cryolatent.data.relion_optics import magnification_of, phases_of
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack, read_images, read_star, read_volume, write_star, write_volume
@@ -272,10 +272,11 @@ def test_packed_images_are_corrected_alike(tmp_path):
     images = np.random.default_rng(6).normal(size=(COUNT, BOX, BOX)).astype(np.float32)
     optics = OPTICS.assign(**magnified(STRONG, MILD), **ODD_TERMS)
     star = write(tmp_path, images, particles(), optics)
-    opened, direct = open_mixed(star).stack(Frame(BOX, PIXEL)), open_particles(star)
+    pack(open_mixed(star), tmp_path / "packed", Packing(normalise="none"), workers=1)
+    packed, direct = open_particles(tmp_path / "packed"), open_particles(star)
     rows = np.arange(COUNT)
-    np.testing.assert_array_equal(opened.images.read(rows), direct.images.read(rows))
-    assert torch.equal(opened.poses.shifts_angstrom, direct.poses.shifts_angstrom)
+    np.testing.assert_array_equal(packed.images.read(rows), direct.images.read(rows))
+    assert torch.equal(packed.poses.shifts_angstrom, direct.poses.shifts_angstrom)
 
 
 def test_a_constant_background_stays_constant():
