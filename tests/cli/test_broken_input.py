@@ -109,7 +109,7 @@ def missing_stack(p):
     p.stack.unlink()
 
 
-@case("particles.star, particle row 2: found rlnPixelSize = nan", "a finite number")
+@case("particles.star, particle row 2: found 9 entries", "10, one for each column")
 def ragged_row(p):
     text = p.star.read_text().splitlines()
     at = next(i for i, line in enumerate(text) if line.startswith("000002@"))
@@ -117,7 +117,7 @@ def ragged_row(p):
     p.star.write_text("\n".join(text))
 
 
-@case("particles.star", "found text that cannot be parsed")
+@case("particles.star, particle row 2: found 13 entries", "10, one for each column")
 def row_too_long(p):
     p.replace("000002@images.mrcs", "1 2 3 000002@images.mrcs")
 
