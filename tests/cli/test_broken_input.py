@@ -15,7 +15,7 @@ import pytest
 
 from builders import small_stack
 from cryolatent.cli.main import run
-from cryolatent.data import open_star
+from cryolatent.data import open_particles, open_star
 from cryolatent.data.packed.opening import open_mixed
 from cryolatent.data.packed.prepare import Packing, pack
 from cryolatent.io import new_stack
@@ -380,17 +380,26 @@ def test_the_project_trains_before_it_is_broken(tmp_path, monkeypatch):
     assert run(["train", project.particles, "-o", "b", *project.options, *SMALL]) == 0
 
 
-@pytest.mark.parametrize("command", ["train", "backproject"])
+@pytest.mark.parametrize("command", ["train", "backproject", "prepare", "export"])
 def test_folder_without_permission_is_named(tmp_path, monkeypatch, capsys, command):
     """Permissions do not bind root, so the system's refusal is put in its place."""
     small_stack(tmp_path / "data")
+    out, star = str(tmp_path / "locked" / "run"), str(tmp_path / "data" / "particles.star")
+    tokens = {
+        "train": [star, "-o", out, *SMALL],
+        "backproject": [star, "-o", out],
+        "prepare": [star, "-o", out, "--no-invert-contrast"],
+        "export": [str(tmp_path / "run"), "-o", f"{out}.star"],
+    }
+    if command == "export":
+        assert run(["train", star, "-o", str(tmp_path / "run"), *SMALL]) == 0
+        capsys.readouterr()
 
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    out, star = str(tmp_path / "locked" / "run"), str(tmp_path / "data" / "particles.star")
-    assert run([command, star, "-o", out, *(SMALL if command == "train" else [])]) == 2
+    assert run([command, *tokens[command]]) == 2
     error = capsys.readouterr().err
     assert "Permission denied" in error
     assert "locked" in error
@@ -424,3 +433,30 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, command):
     assert "Traceback" not in done.stderr
     assert "Check permissions and free space" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("limit", [100, 3000, 10_000])
+def test_full_disk_leaves_a_packing_that_continues(tmp_path, limit):
+    small_stack(tmp_path / "data")
+    star, out = str(tmp_path / "data" / "particles.star"), tmp_path / "out"
+    tokens = ["prepare", star, "-o", str(out), "--no-invert-contrast"]
+    done = limited(tokens, limit)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Check permissions and free space" in done.stderr
+    assert str(out) in done.stderr
+    assert run(tokens) == 0
+    assert len(open_particles(out)) == 40
+
+
+def test_full_disk_leaves_no_export(tmp_path):
+    small_stack(tmp_path / "data")
+    star, folder = str(tmp_path / "data" / "particles.star"), str(tmp_path / "run")
+    assert run(["train", star, "-o", folder, *SMALL]) == 0
+    for name in ("out.star", "out.npy"):
+        done = limited(["export", folder, "-o", str(tmp_path / name)], 100)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Check permissions and free space" in done.stderr
+        assert name in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]

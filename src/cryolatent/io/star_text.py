@@ -10,6 +10,7 @@ from jaxtyping import Int
 from cryolatent.errors import InputError
 
 BEFORE_COMMENT = re.compile(r"""(?:'[^']*'|"[^"]*"|[^#'"])*""")
+EARLIER = "cryolatent"  # begins the names of columns that an export adds
 TOKEN = re.compile(r"""'[^']*'|"[^"]*"|\S+""")
 
 
@@ -40,12 +41,16 @@ class StarText:
         Args:
             rows: Particles, counted from zero, in the order wanted.
             added: Further columns, one entry for each of `rows`; a column of that name that the
-                file has already is replaced.
+                file has already is replaced, and those of an earlier export are left out.
 
         Returns:
             The text.
         """
-        kept = [at for at, name in enumerate(self.columns) if name not in added]
+        kept = [
+            at
+            for at, name in enumerate(self.columns)
+            if name not in added and not name.startswith(EARLIER)
+        ]
         untouched = len(kept) == len(self.columns)
         end = "\r\n" if self.lines[self.header[0]].endswith("\r\n") else "\n"
         names = [self.columns[at] for at in kept] + list(added)

@@ -325,6 +325,12 @@ def test_a_run_on_packed_particles_is_exported_as_the_original(stack, tmp_path) 
     assert done.rows.tolist() == [row for row in range(40) if row != 3]
     table = read_star(done.path).particles
     assert table["rlnImageName"].tolist() == np.delete(stack.ids, 3).tolist()
+    latents = Run.open(run.path).latents().distribution.mean[:, 0]
+    limit = float(latents.median())
+    rows = export(Run.open(run.path), tmp_path / "rows.npy", [f"z0>{limit}"])
+    assert rows.source == folder
+    picked = open_particles(folder, tables=Tables(ind=rows.path))
+    assert picked.ids.tolist() == opened.ids[(latents > limit).numpy()].tolist()
     stack.source.write_text(stack.source.read_text() + "\n")
     with pytest.raises(InputError, match="when the particles were packed"):
         export(Run.open(run.path), tmp_path / "again.star")
