@@ -181,4 +181,4 @@ def test_project_trains_resumes_and_notices_changes(project, tmp_path, monkeypat
     assert run([*infer, "--poses", str(project.poses), "--ctf", str(project.ctf)]) == 0
     poses_with(project, 1, lambda r: r[[1, 2, 0]])
     assert run(["train", "-o", str(out), "--resume", "--epochs", "3"]) == 2
-    assert "another content than when the run began" in capsys.readouterr().err
+    assert "another content than when the run" in capsys.readouterr().err

@@ -100,10 +100,6 @@ def test_shells_limit_the_disc(files):
 
 
 NOT_MODELLED = {
-    "rlnMagMat00": (1.0, 1.01),
-    "rlnMagMat01": (0.0, 0.01),
-    "rlnMagMat10": (0.0, -0.01),
-    "rlnMagMat11": (1.0, 0.99),
     "rlnCtfDataAreCtfPremultiplied": (0.0, 1.0),
     "rlnCtfDataArePhaseFlipped": (0.0, 1.0),
 }
@@ -180,12 +176,6 @@ def test_relion_31_stack_opens_and_scans(shared_data: Path, tmp_path: Path):
     assert float(stack.poses.shifts_angstrom[0, 0]) == pytest.approx(-0.019324)
     assert float(stack.ctf.defocus_u_angstrom[4]) == pytest.approx(12725.5411)
     assert scan(stack, 80.0).background.isfinite().all()
-
-
-@pytest.mark.shared_data
-def test_magnification_of_the_six_optics_groups_is_refused(shared_data: Path):
-    with pytest.raises(InputError, match=r"particle row 1: found rlnMagMat00 = 1\.006131"):
-        open_star(shared_data / "relion31.6opticsgroups.star")
 
 
 @pytest.mark.shared_data

@@ -18,7 +18,7 @@ from cryolatent.models import (
     MlpDecoder,
 )
 from cryolatent.models.decoders.coefficients import Fourier, Linear
-from cryolatent.models.refinement import best_of, fit_latents, prior_starts
+from cryolatent.models.refinement import best_of, fit_latents, pool_start, prior_starts
 
 Z_DIM, PARTICLES = 2, 5
 
@@ -61,6 +61,18 @@ def test_fit_is_the_best_diagonal_of_the_exact_posterior(per_particle: int) -> N
     torch.testing.assert_close(q.loc, exact.mean.detach(), rtol=0.02, atol=0.02)
     torch.testing.assert_close(q.log_var, -precision.log(), rtol=0, atol=0.2)
     assert abs((q.log_var + precision.log()).mean()) < 0.05
+
+
+def test_most_probable_of_a_pool_by_brute_force() -> None:
+    model = correlated_model()
+    batch = observed(model)
+    pool = 2 * torch.randn(7, Z_DIM, generator=seeded(3))
+    found = pool_start(batch, model, Delta(pool))
+    each = [pool[row].expand(PARTICLES, -1) for row in range(len(pool))]
+    with torch.no_grad():
+        scores = torch.stack([model.misfit(batch)(z) + Delta(z).kl() for z in each])
+    assert len(set(scores.argmin(0).tolist())) > 1
+    assert torch.equal(found.point, pool[scores.argmin(0)])
 
 
 def test_fitted_points_are_the_exact_means() -> None:

@@ -48,3 +48,14 @@ def test_warm_start_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=reason):
             prepare(tmp_path / "other", options, stack, Watch())
     assert not (tmp_path / "other").exists()
+
+
+def test_volumes_of_other_runs_are_left(tmp_path: Path) -> None:
+    stack = small_stack(tmp_path / "data", particles=60)
+    encoder = config(posterior="encoder", decoder="subspace")
+    trained = prepare(tmp_path / "encoder", encoder, stack, Watch())
+    begun = restore(trained).model.decoder.volume(torch.eye(2))
+    train(trained, stack)
+    options = config(posterior="table", decoder="subspace", pretrained=trained.path)
+    table = prepare(tmp_path / "table", options, stack, Watch())
+    assert torch.equal(restore(table).model.decoder.volume(torch.eye(2)), begun)

@@ -112,6 +112,48 @@ def test_training_that_diverges_breaks() -> None:
     assert bench(broken).judge(BY_NAME["table-wide"]).word == "agrees"
 
 
+def test_trainings_without_numbers_are_judged_last() -> None:
+    broken = [replace(outcome(name), diverged=3) for name in ("table-random", "aligned")]
+    made = bench(*broken)
+    assert made.judge(BY_NAME["table-random"]).word == "differs"
+    assert made.judge(BY_NAME["aligned"]).word == "measured"
+    assert bench(*broken, baseline=(0.1, 0.1)).judge(BY_NAME["table-random"]).word == "underpowered"
+
+
+def test_collapsed_trainings_lend_no_certainty() -> None:
+    baseline, table = (0.917, 0.921, 0.921), (0.839, 0.878, 0.698)
+    still = [
+        outcome(name, 0.0, 0.0, 0.0)
+        for name in ("frozen-random", "frozen-zero", "frozen-permuted", "frozen-clusters")
+    ]
+    alone = bench(outcome("table-random", *table), baseline=baseline)
+    beside = bench(outcome("table-random", *table), *still, baseline=baseline)
+    verdicts = {made.judge(BY_NAME["table-random"]) for made in (alone, beside)}
+    # Student's t with 4 degrees of freedom and the deviation of the two groups
+    assert {v.reason for v in verdicts} == {
+        "ARI differs by \N{MINUS SIGN}0.115 [\N{MINUS SIGN}0.267, 0.037], "
+        "to be above \N{MINUS SIGN}0.18"
+    }
+
+
+def test_one_seed_borrows_no_scatter_of_collapsed_trainings() -> None:
+    still = outcome("frozen-zero", 0.0, 0.0, 0.0)
+    reasons = {
+        bench(outcome("table-zero", 0.95), *others).judge(BY_NAME["table-zero"]).reason
+        for others in ((), (still,))
+    }
+    assert len(reasons) == 1
+
+
+def test_clouds_that_have_nothing_in_common_agree_with_nothing() -> None:
+    found = [outcome("baseline", 0.001, -0.001), outcome("table-random", 0.0, 0.001)]
+    made = Bench({o.experiment.name: o for o in found}, None, "agreement")
+    assert {made.judge(o.experiment).word for o in found} == {"underpowered"}
+    found = [outcome("baseline", 0.032, 0.030), outcome("table-random", 0.031, 0.030)]
+    made = Bench({o.experiment.name: o for o in found}, None, "agreement")
+    assert [made.judge(o.experiment).word for o in found] == ["measured", "agrees"]
+
+
 def test_every_figure_of_the_report_has_its_experiment() -> None:
     figures = {number for experiment in EXPERIMENTS for number in experiment.figures}
     assert figures == {3, 5, 7, 8, 9, 10, 19, 20, 21, 22, 23, 24, 25, 26}

@@ -1,6 +1,7 @@
 """The experiments on digits, from declaration to page."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,8 +231,27 @@ def test_experiments_run_and_are_judged_and_a_second_call_keeps_them(
     before = {run: (run / MEASURES).stat().st_mtime_ns for run in runs}
     run_digits(request)
     assert before == {run: (run / MEASURES).stat().st_mtime_ns for run in runs}
-    with pytest.raises(CryolatentError, match="other options or other digits"):
+    again = replace(request, noise_variance=1.0)
+    run_digits(again)
+    moves = Measures.model_validate_json((runs[-1].parents[1] / "vae/0" / MEASURES).read_text())
+    assert moves.moves["noise"].move.noise_variance == 1.0
+    # another number of seeds may have another best, which does not change a run that was begun
+    run_digits(replace(request, seeds=1))
+    with pytest.raises(CryolatentError, match="other options"):
         run_digits(Request(("fig11",), tmp_path / "out", data, epochs=3, workers=1, seeds=1))
+    other = tmp_path / "digits.npz"
+    digits = small_digits(90, seed=5)
+    np.savez(other, x_train=digits.pixels(np.arange(90)), y_train=digits.labels)
+    with pytest.raises(CryolatentError, match="another content"):
+        run_digits(Request(("fig11",), tmp_path / "out", other, epochs=2, workers=1, seeds=1))
+
+
+def test_frozen_rows_are_stuck_by_their_reconstructions_alone() -> None:
+    made = bench([(150.0, 5.0, 0.7)], [])
+    frozen = Outcome(BY_NAME["frozen-wide"], (measured(150.0, 400.0, 0.7),), 0)
+    huge = Outcome(BY_NAME["frozen-huge"], (measured(160.0, 400.0, 0.7),), 0)
+    outcomes = made.outcomes | {"frozen-wide": frozen, "frozen-huge": huge}
+    assert Bench(outcomes).stuck(BY_NAME["frozen-huge"]) == 0
 
 
 def test_command_lists_and_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

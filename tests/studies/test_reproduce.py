@@ -3,13 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cryolatent.errors import InputError
+from builders import small_config, small_stack
+from cryolatent.errors import CryolatentError, InputError
+from cryolatent.runs.config import ReadingConfig
 from cryolatent.runs.run import Run
 from cryolatent.studies.reproduce.experiments import BY_NAME, EXPERIMENTS
 from cryolatent.studies.reproduce.reproduce import Request, chosen, reproduce
 from cryolatent.studies.reproduce.scales import PAPER, SCALES, SMALL, Scale
+from cryolatent.studies.reproduce.work import Particles, Task, work
+from cryolatent.train import Watch, prepare
 
 TINY = replace(
     SMALL,
@@ -132,3 +137,38 @@ def test_other_options_are_refused(request_made: Request, page: str) -> None:
     more = {"subspace": {"optimisation": {"epochs": 3, "batch_size": 32}}}
     with pytest.raises(Exception, match="a run with other options"):
         reproduce(replace(request_made, scale=replace(TINY, decoders=more)))
+
+
+def test_runs_of_other_particles_are_refused(
+    request_made: Request, page: str, tmp_path: Path
+) -> None:
+    small_stack(tmp_path)
+    with pytest.raises(CryolatentError, match="another content than when the run"):
+        reproduce(replace(request_made, star=tmp_path / "particles.star"))
+
+
+def test_interrupted_work_with_relative_paths_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_stack(tmp_path)
+    np.save(tmp_path / "ind.npy", np.arange(30))
+    monkeypatch.chdir(tmp_path)
+    reading = ReadingConfig(ind=Path("ind.npy"))
+    particles = Particles(Path("particles.star"), reading, None, 0.1, 4)
+    config = small_config("encoder", epochs=1)
+    data = config.data.model_copy(update={"ind": Path("ind.npy")})
+    task = Task(tmp_path / "run", config.model_copy(update={"data": data}), 2, 4, 0, False)
+    prepare(task.path, task.config, particles.stacks(task.config)[0], Watch())
+    assert not work(task, particles).diverged
+    assert Run.open(task.path).manifest.status == "finished"
+
+
+def test_start_from_a_diverged_run_counts_as_diverged(tmp_path: Path) -> None:
+    stack = small_stack(tmp_path)
+    parent = prepare(tmp_path / "parent", small_config("encoder"), stack, Watch())
+    parent.set_status("failed")
+    config = small_config("table")
+    model = config.model.model_copy(update={"pretrained": parent.path})
+    particles = Particles(tmp_path / "particles.star", ReadingConfig(), None, 0.1, 4)
+    task = Task(tmp_path / "run", config.model_copy(update={"model": model}), 2, 4, 0, False)
+    assert work(task, particles).diverged

@@ -5,6 +5,7 @@ from cryolatent.data.digits import DigitSet, open_digits
 from cryolatent.data.door import Tables, open_particles, open_star
 from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
 from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
+from cryolatent.data.magnification import UnmagnifiedImages
 from cryolatent.data.relion_optics import pixel_sizes_angstrom
 from cryolatent.data.source import Domain, Geometry, Source, original_names
 from cryolatent.data.stack import ParticleStack
@@ -30,6 +31,7 @@ __all__ = [
     "StackStatistics",
     "Tables",
     "Twin",
+    "UnmagnifiedImages",
     "open_digits",
     "open_particles",
     "open_star",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cryolatent.data.cryodrgn import ImageList, read_ctf, read_indices, read_poses
 from cryolatent.data.cryosparc import CryosparcFile
-from cryolatent.data.images import PhaseCorrectedImages
+from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.packed.reading import is_packed, open_packed
 from cryolatent.data.particle_file import ParticleFile
 from cryolatent.data.relion import RelionFile
@@ -166,17 +166,14 @@ def _open(
     own = tables.ctf is None
     ctf = file.ctf() if own else read_ctf(Path(tables.ctf or ""), count, images.box)
     _check_pixel_sizes(file, ctf)
-    phases = file.phases() if own else None
-    source = images
-    if phases is not None:
-        pixel_sizes = ctf.pixel_size_angstrom.double().numpy()
-        source = PhaseCorrectedImages(images.box, images, phases, pixel_sizes)
+    phases, matrices = file.phases() if own else None, file.magnification()
+    pixel_sizes = ctf.pixel_size_angstrom.double().numpy()
     side = images.box * ctf.pixel_size_angstrom
     poses = file.poses() if tables.poses is None else read_poses(tables.poses, count, side)
     _check_shifts(file, poses, side)
     stack = ParticleStack(
-        images=source,
-        poses=poses,
+        images=corrected_images(images, matrices, phases, pixel_sizes),
+        poses=unmagnified_poses(poses, matrices),
         ctf=ctf,
         ids=file.ids,
         offsets=torch.arange(count + 1),

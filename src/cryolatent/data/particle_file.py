@@ -70,6 +70,10 @@ class ParticleFile(ABC):
         """Odd aberrations, as coefficients of `cryolatent.physics.aberrations.ODD`, if any."""
         return None
 
+    def magnification(self) -> Float[np.ndarray, "n 2 2"] | None:
+        """Magnification matrices, as of `UnmagnifiedImages`, if any is not the identity."""
+        return None
+
     def group(self, particle: int) -> str:
         """The optics group of a particle, for messages.
 

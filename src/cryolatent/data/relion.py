@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from cryolatent.data.particle_file import ParticleFile
 from cryolatent.data.relion_optics import (
+    magnification_of,
     optics_of,
     phases_of,
     pixel_sizes_angstrom,
@@ -82,6 +83,10 @@ class RelionFile(ParticleFile):
     def phases(self) -> Float[np.ndarray, "n 6"] | None:
         """Beam tilt and odd Zernike polynomials."""
         return phases_of(self.table)
+
+    def magnification(self) -> Float[np.ndarray, "n 2 2"] | None:
+        """The matrices rlnMagMat00 ... rlnMagMat11."""
+        return magnification_of(self.table)
 
     def poses(self) -> Poses:
         """Angles and origins."""

@@ -19,14 +19,11 @@ from cryolatent.physics import (
 )
 
 NEUTRAL_TOLERANCE = 1e-6
-MAGNIFICATION = "Extract the particles without it, or set it to the identity if it may be ignored."
+MAGNIFICATION = ("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")
+MOST = 0.2
 FLIPPED = "Extract the particles again without this option."
 # column: (value that means nothing, way out)
 REFUSED = {
-    "rlnMagMat00": (1.0, MAGNIFICATION),
-    "rlnMagMat01": (0.0, MAGNIFICATION),
-    "rlnMagMat10": (0.0, MAGNIFICATION),
-    "rlnMagMat11": (1.0, MAGNIFICATION),
     "rlnCtfDataAreCtfPremultiplied": (0.0, FLIPPED),
     "rlnCtfDataArePhaseFlipped": (0.0, FLIPPED),
 }
@@ -101,6 +98,46 @@ def phases_of(table: StarTable) -> Float[np.ndarray, "n 6"] | None:
     wavelength = electron_wavelength_angstrom(voltage).numpy()
     coma = beam_tilt_polynomial(tilt, table.numbers("rlnSphericalAberration"), wavelength)
     return coma if odd is None else odd + coma
+
+
+def magnification_of(table: StarTable) -> Float[np.ndarray, "n 2 2"] | None:
+    """The magnification matrix of every particle.
+
+    Args:
+        table: A STAR file's tables.
+
+    Returns:
+        RELION's M: the coefficient of an image at frequency k is what the particle shows at M k;
+        exactly the identity where nothing is said. None if all are.
+
+    Raises:
+        InputError: If an entry is no number or further than `MOST` from the identity's.
+    """
+    if not any(column in table for column in MAGNIFICATION):
+        return None
+    identity = np.eye(2).ravel()
+    columns = [table.numbers(*entry) for entry in zip(MAGNIFICATION, identity, strict=True)]
+    matrices = np.stack(columns, axis=-1)
+    away = np.abs(matrices - identity).max(axis=1)
+    bad = np.flatnonzero(away > MOST)
+    if len(bad):
+        found = ", ".join(map("{} = {:g}".format, MAGNIFICATION, matrices[bad[0]]))
+        raise InputError(
+            table.path,
+            found,
+            f"a matrix whose entries are within {MOST} of the identity's",
+            "Correct the column, or extract the particles at their true pixel size.",
+            row=_row_and_group(table, int(bad[0])),
+        )
+    matrices[away <= NEUTRAL_TOLERANCE] = identity
+    return matrices.reshape(-1, 2, 2) if (away > NEUTRAL_TOLERANCE).any() else None
+
+
+def _row_and_group(table: StarTable, particle: int) -> str:
+    row = f"particle row {particle + 1}"
+    if "rlnOpticsGroup" not in table.particles:
+        return row
+    return f"{row}, optics group {table.particles['rlnOpticsGroup'].iloc[particle]}"
 
 
 def pixel_sizes_angstrom(table: StarTable) -> np.ndarray:

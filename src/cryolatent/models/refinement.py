@@ -119,6 +119,28 @@ def prior_starts(
     return found
 
 
+@torch.no_grad()
+def pool_start(batch: Batch, model: GenerativeModel, pool: Fit) -> Fit:
+    """Where to begin, given what is believed of other particles: the most probable of it.
+
+    Args:
+        batch: The particles, with the images to be explained.
+        model: Decoder and likelihood.
+        pool: Distributions of the other particles' latents.
+
+    Returns:
+        For each particle the distribution of the pool whose mean has the largest joint density.
+    """
+    misfit = model.misfit(batch)
+    best = torch.full((len(batch),), torch.inf)
+    chosen = torch.zeros(len(batch), dtype=torch.long)
+    for number, latent in enumerate(pool.mean):
+        score = misfit(latent.expand(len(batch), -1)) + 0.5 * latent.square().sum()
+        closer = score < best
+        best, chosen = torch.where(closer, score, best), chosen.masked_fill(closer, number)
+    return type(pool)(*(part[chosen] for part in _parts(pool)))
+
+
 def _about(kind: type[Fit], loc: Float[Tensor, "n zdim"], log_var: float) -> Fit:
     return kind(*[loc, torch.full_like(loc, log_var)][: len(fields(kind))])
 

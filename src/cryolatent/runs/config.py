@@ -237,8 +237,9 @@ class ModelConfig(Section):
     point-table)."""
 
     pretrained: Path | None = None
-    """Finished run from whose latents the table starts, as --table-start says, and whose volumes a
-    subspace decoder starts from; it has as many latent dimensions (posterior table)."""
+    """Finished run from whose latents the table starts, as --table-start says; from an exact run a
+    linear subspace decoder takes the volumes too. It has as many latent dimensions (posteriors
+    table and point-table)."""
 
     @property
     def is_exact(self) -> bool:
@@ -471,6 +472,10 @@ class InferConfig(Section):
     starts: Positive = 4
     """Starts of each particle's fit, the prior and draws of it; the best fit is kept (tables and
     --refine)."""
+
+    pool: Annotated[int, Field(ge=0)] = 32
+    """Trained latents, evenly spread over the particles, of which the one that explains a particle
+    best is one more start of its fit; 0 for none (tables and --refine)."""
 
     steps: Positive = 200
     """Steps of each fit (tables and --refine)."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cryolatent.data import ParticleStack, open_particles
+from cryolatent.data import ParticleStack, Source, open_particles
 from cryolatent.errors import InputError
 from cryolatent.io.files import (
     new_folder,
@@ -194,14 +194,25 @@ class Run:
             InputError: If the input is not there, cannot be read, or has changed.
         """
         stack = self.open_stack()
-        if input_digest(stack) != self.manifest.input_sha256:
+        self.check_input(stack)
+        return stack
+
+    def check_input(self, source: Source) -> None:
+        """Make sure that examples are those that the run was begun with.
+
+        Args:
+            source: The examples.
+
+        Raises:
+            InputError: If they are others.
+        """
+        if input_digest(source) != self.manifest.input_sha256:
             raise InputError(
-                self.manifest.input,
-                "another content than when the run began",
+                source.source,
+                f"another content than when the run {self.path} began",
                 f"SHA-256 {self.manifest.input_sha256[:12]}...",
                 "Put the file back, or begin a new run.",
             )
-        return stack
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append an entry to ``log.jsonl``.

@@ -10,6 +10,7 @@ from torch import Tensor
 from cryolatent.data import Source
 from cryolatent.errors import InputError
 from cryolatent.models import (
+    Decoder,
     Delta,
     DiagonalNormal,
     Distribution,
@@ -33,7 +34,10 @@ CLUSTER_WIDTH = 0.1
 
 @torch.no_grad()
 def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
-    """Set a table to its start, and a linear subspace to another run's volumes.
+    """Set a table to its start, and a linear subspace to the volumes of an exact run.
+
+    The volumes of other runs are left: whether frozen latents make a decoder heterogeneous can only
+    be seen with one that begins afresh.
 
     Args:
         system: Parts as they were assembled, which are changed in place.
@@ -54,9 +58,8 @@ def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
             raise InputError("--pretrained", "no table", "--posterior table", "Leave it out.")
         run = Run.open(options.pretrained)
         other = _latents(run, table)
-        mine, theirs = system.model.decoder, restore(run).model.decoder
-        if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
-            mine.set_volumes(theirs.volumes * theirs.scale)
+        if isinstance(other.distribution, FullNormal):
+            _take_volumes(system.model.decoder, restore(run).model.decoder)
     if not isinstance(table, LookupTable | PointTable):
         return None
     generator = torch.Generator().manual_seed(config.optimisation.seed + 1)
@@ -183,6 +186,11 @@ def _variance(q: Distribution) -> Float[Tensor, "n zdim"]:
     if isinstance(q, DiagonalNormal):
         return q.log_var.exp()
     raise TypeError(type(q))
+
+
+def _take_volumes(mine: Decoder, theirs: Decoder) -> None:
+    if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
+        mine.set_volumes(theirs.volumes * theirs.scale)
 
 
 def _is_linear(decoder: object) -> TypeGuard[SubspaceDecoder]:

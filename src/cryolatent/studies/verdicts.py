@@ -101,7 +101,7 @@ def at_least(found: Estimate, limit: float, what: str) -> Verdict:
     Returns:
         Agreement if the whole interval is above the limit, difference if it is below.
     """
-    reason = f"{what} {_say(found)}, to be above {limit:.2f}"
+    reason = f"{what} {_say(found)}, to be above {_signed(limit, 2)}"
     if found.low > limit:
         return Verdict("agrees", reason)
     return Verdict("differs" if found.high < limit else "inconclusive", reason)
@@ -118,12 +118,16 @@ def at_most(found: Estimate, limit: float, what: str) -> Verdict:
     Returns:
         Agreement if the whole interval is below the limit, difference if it is above.
     """
-    reason = f"{what} {_say(found)}, to be below {limit:.2f}"
+    reason = f"{what} {_say(found)}, to be below {_signed(limit, 2)}"
     if found.high < limit:
         return Verdict("agrees", reason)
     return Verdict("differs" if found.low > limit else "inconclusive", reason)
 
 
 def _say(found: Estimate) -> str:
-    numbers = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-    return numbers.replace("-", "\N{MINUS SIGN}")
+    value, low, high = (_signed(number, 3) for number in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _signed(number: float, decimals: int) -> str:
+    return f"{number:.{decimals}f}".replace("-", "\N{MINUS SIGN}")

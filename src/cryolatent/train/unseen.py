@@ -1,8 +1,9 @@
 """What a finished run believes of particles that it was not trained on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -97,6 +98,15 @@ def open_unseen(
     return replace(stack, shells=manifest.shells)
 
 
+def _pool(run: Run, size: int) -> DiagonalNormal | Delta | None:
+    """What the run believes of particles from all over its input, or nothing."""
+    q = run.latents().distribution
+    if not size or not isinstance(q, DiagonalNormal | Delta):
+        return None
+    rows = torch.linspace(0, len(q.mean) - 1, min(size, len(q.mean))).long()
+    return type(q)(*(getattr(q, part.name)[rows] for part in fields(q)))
+
+
 def _contrast_kind(path: Path) -> str:
     """What gives images of a file their contrast beside ``--invert-contrast``, or nothing."""
     if path.is_dir():
@@ -113,7 +123,8 @@ def infer_unseen(
     """Infer the latents of any particles; decoder and noise stay as the run left them.
 
     Encoders and exact posteriors are asked. A table has no rows for other particles, so theirs are
-    fitted, from the prior and from draws of it, and the best fit is kept.
+    fitted, from the prior, from draws of it and from the trained latent that explains them best,
+    and the best fit is kept.
 
     Args:
         run: A finished run.
@@ -150,6 +161,7 @@ def infer_unseen(
         steps=options.steps,
         seed=options.seed,
         proposal=own if options.refine else None,
+        pool=_pool(run, options.pool),
     )
     latents = infer(System(system.model, fitted), stack, options.seed, watch, samples=SAMPLES)
     if not options.refine:

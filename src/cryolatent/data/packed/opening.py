@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from cryolatent.data.cryodrgn import read_ctf, read_indices, read_poses
 from cryolatent.data.door import Tables, is_packed, particle_file
-from cryolatent.data.images import ImageSource, PhaseCorrectedImages
+from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.packed.resample import Frame, Part, ResampledImages
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import ImageNames, open_mixed_stacks
@@ -144,12 +144,12 @@ def open_mixed(
     own = tables.ctf is None
     ctf = file.ctf() if own else read_ctf(Path(tables.ctf or ""), count, box)
     pixel = ctf.pixel_size_angstrom.double().numpy()
-    phases = file.phases() if own else None
+    phases, matrices = file.phases() if own else None, file.magnification()
     parts, part, position = [], np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     for side, (rows, images) in by_box.items():
-        source: ImageSource = images
-        if phases is not None:
-            source = PhaseCorrectedImages(side, images, phases[rows], pixel[rows])
+        its_matrices = None if matrices is None else matrices[rows]
+        its_phases = None if phases is None else phases[rows]
+        source = corrected_images(images, its_matrices, its_phases, pixel[rows])
         sizes = np.round(pixel[rows], PIXEL_DIGITS)
         for size in np.unique(sizes):
             here = np.flatnonzero(sizes == size)
@@ -169,7 +169,7 @@ def open_mixed(
         names=file.names,
         ids=file.ids,
         half_set=file.half_set,
-        poses=poses,
+        poses=unmagnified_poses(poses, matrices),
         ctf=ctf,
         parts=tuple(parts),
         part=part,

@@ -6,14 +6,22 @@ from cryolatent.data import Batch
 from cryolatent.models.distributions import Delta, DiagonalNormal
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.posteriors.base import Posterior
-from cryolatent.models.refinement import STEPS, best_of, fit_latents, prior_starts
+from cryolatent.models.refinement import (
+    STEPS,
+    best_of,
+    fit_latents,
+    pool_start,
+    prior_starts,
+)
 
 
 class Fitted(Posterior):
     """Normal distributions or points, fitted to the evidence with the decoder frozen.
 
     Several fits are made, from the prior and from draws of it, and the best kept for each particle:
-    what a table would hold of particles that it was not trained on. A proposal is a further start,
+    what a table would hold of particles that it was not trained on. A decoder that was trained with
+    a table has many separate places that explain nothing alike, so latents of trained particles are
+    a better start: for each particle the one that explains it best. A proposal is a further start,
     and is itself among the candidates.
 
     Args:
@@ -23,6 +31,8 @@ class Fitted(Posterior):
         steps: Steps of each fit.
         seed: Fixes starts and samples.
         proposal: Gives a further start: normal distributions.
+        pool: Distributions of other particles' latents, the most probable of which is a further
+            start.
     """
 
     def __init__(
@@ -34,10 +44,12 @@ class Fitted(Posterior):
         steps: int = STEPS,
         seed: int = 0,
         proposal: Posterior | None = None,
+        pool: DiagonalNormal | Delta | None = None,
     ) -> None:
         super().__init__()
         self.kind, self.z_dim, self.is_bound = kind, z_dim, kind.is_bound
         self.starts, self.steps, self.seed, self.proposal = starts, steps, seed, proposal
+        self.pool = pool
 
     @torch.no_grad()
     def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal | Delta:
@@ -50,6 +62,8 @@ class Fitted(Posterior):
         """
         shown = batch.of_evidence()
         begin = prior_starts(self.kind, len(batch), self.z_dim, self.starts, self.seed)
+        if self.pool is not None:
+            begin.append(pool_start(shown, model, self.pool))
         proposed = []
         if self.proposal is not None:
             q = self.proposal(batch, model)

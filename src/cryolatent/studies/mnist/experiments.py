@@ -104,6 +104,11 @@ class Experiment:
         """Seeds of its trainings."""
         return range(self.repeated)
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the rows of its table are never trained."""
+        return self.options.get("optimisation", {}).get("table_learning_rate") == 0.0
+
     def config(
         self, seed: int, parent: Path | None = None, epochs: int | None = None
     ) -> TrainConfig:

@@ -64,7 +64,7 @@ class Bench:
         """
         gains = _gains(self.outcomes[experiment.name])
         best = max([*gains, *_gains(self.outcomes[experiment.against])], default=0.0)
-        return sum(gain < POOR * best for gain in gains)
+        return sum(gain < POOR * max(best, 0.0) for gain in gains)
 
     def scatter(self, experiment: Experiment, of: Number) -> Scatter:
         """How much a number differs from seed to seed, stuck trainings included.
@@ -152,7 +152,11 @@ def _correct(measures: Measures) -> float | None:
 
 
 def _gains(outcome: Outcome) -> list[float]:
-    return [m.mean_image - m.reconstruction - (m.kl or 0.0) for m in outcome.measures]
+    """What each seed gains over the mean picture; the KL term counts if it could be changed."""
+    frozen = outcome.experiment.is_frozen
+    return [
+        m.mean_image - m.reconstruction - (0.0 if frozen else m.kl or 0.0) for m in outcome.measures
+    ]
 
 
 def _misfit(measures: Measures) -> float:

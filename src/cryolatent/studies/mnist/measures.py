@@ -24,6 +24,9 @@ MOST = 10_000
 class Moved(Record):
     """What became of moved pictures."""
 
+    move: Move
+    """What was done to them."""
+
     displacement: Estimate | None
     """Median displacement over the distance of random pairs; None if the latents are all alike."""
 

@@ -54,7 +54,7 @@ def run_digits(request: Request, tell: Callable[[str], None] = lambda line: None
         CryolatentError: If a training fails.
     """
     experiments = [
-        replace(e, repeated=min(e.repeated, request.seeds))
+        replace(e, repeated=request.seeds if e.repeated > 1 else 1)
         for e in chosen(request.names, request.noise_variance)
     ]
     digits = Digits(None if request.data is None else request.data.resolve(), request.hold_out)

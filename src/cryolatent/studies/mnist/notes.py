@@ -3,6 +3,7 @@
 from cryolatent.report.formats import decimal, integer
 from cryolatent.studies.mnist.judging import POOR, READABLE, Bench
 from cryolatent.studies.mnist.measures import CLASSIFIER_NEIGHBOURS, NEIGHBOURS
+from cryolatent.studies.mnist.work import FITTED
 
 
 def lead(source: str, counts: tuple[int, int]) -> str:
@@ -70,7 +71,7 @@ def notes(bench: Bench) -> tuple[tuple[str, str], ...]:
         (
             "Intervals",
             "Student's t over seeds. The scatter is that of the experiment and of what it is "
-            "compared with: one seed borrows it from the VAE or the table, which have five each. "
+            "compared with: one seed borrows it from the VAE or the table, which have several. "
             "Trainings that are stuck count.",
         ),
         (
@@ -101,7 +102,9 @@ def notes(bench: Bench) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Amortisation gap",
-            "On held-out pictures: the bound of posteriors fitted one by one with the decoder "
-            "frozen, from the encoder's own and from draws of the prior, less the encoder's bound.",
+            f"On {FITTED} held-out pictures: the bound of posteriors fitted one by one with the "
+            "decoder frozen, from the encoder's own, from the prior and from the trained latent "
+            "that explains the picture best, less the encoder's bound. A fit that misses the best "
+            "place makes it too small.",
         ),
     )

@@ -25,7 +25,7 @@ from cryolatent.studies.mnist.experiments import COMMON, Experiment
 from cryolatent.studies.mnist.judging import Bench, Number, Outcome
 from cryolatent.studies.mnist.measures import Measures
 from cryolatent.studies.mnist.notes import lead, notes
-from cryolatent.studies.mnist.work import GRID, PICTURES, best_of
+from cryolatent.studies.mnist.work import FITTED, GRID, PICTURES, best_of
 
 SYSTEM = "Digits"
 REPORTED_KL = {"vae": 660, "table": 950}
@@ -146,7 +146,12 @@ LINES: tuple[tuple[str, Number, int, str], ...] = (
     ("KL", _estimate("kl"), 2, "nats per picture"),
     ("Digit told by neighbours", _estimate("labels"), 3, "in latent space, itself left out"),
     ("Right reconstructions", _estimate("correct"), 3, "as read by a classifier of originals"),
-    ("Held out: ELBO", _estimate("held_bound"), 2, "tables: rows fitted, decoder frozen"),
+    (
+        "Held out: ELBO",
+        _estimate("held_bound"),
+        2,
+        f"tables: {FITTED} fitted, decoder frozen",
+    ),
     ("Held out: digit told", _estimate("held_labels"), 3, "by neighbours among the trained"),
     ("Held out: right", _estimate("held_correct"), 3, "reconstructions"),
     ("Amortisation gap", _estimate("gap"), 2, "nats that a fit of each posterior adds"),

@@ -39,7 +39,8 @@ ASKED = 2000
 """Pictures whose reconstructions are read, and which are moved."""
 FITTED = 256
 """Held-out pictures whose posteriors are fitted."""
-FIT = InferConfig(starts=3, steps=100)
+FIT = InferConfig(starts=1, pool=256, steps=100)
+"""With two dimensions the pool finds the right place; further starts gain little."""
 SHOWN = 10
 GRID = 15
 
@@ -84,10 +85,20 @@ class Task:
     def config(self) -> TrainConfig:
         """The options of the training.
 
+        A run that was begun keeps its parent: with other seeds another might be the best.
+
         Returns:
             Resolved options.
+
+        Raises:
+            NonFiniteError: If every parent diverged.
         """
-        parent = best_of(self.parents) if self.parents else None
+        parent = None
+        if self.parents:
+            begun = self.path / "manifest.json"
+            own = Run.open(self.path).config.model.pretrained if begun.exists() else None
+            kept = own is not None and own.parent == self.parents[0].parent
+            parent = own if kept else best_of(self.parents)
         return self.experiment.config(self.seed, parent, self.epochs)
 
 
@@ -124,12 +135,16 @@ def work(task: Task, digits: Digits) -> Measures:
         InputError: If the run was made with other options or other digits.
     """
     kept, held = digits.sets()
-    config = task.config()
+    try:
+        config = task.config()
+    except NonFiniteError:
+        return Measures(diverged=True)
     run = _opened(task.path, config, kept)
     path = task.path / MEASURES
     if run is not None and path.exists():
         found = Measures.model_validate_json(path.read_text())
-        if found.diverged or task.moves.keys() <= found.moves.keys():
+        made = {name: moved.move for name, moved in found.moves.items()}
+        if found.diverged or task.moves.items() <= made.items():
             return found
     run = run or prepare(task.path, config, kept, Watch())
     try:
@@ -151,17 +166,11 @@ def _opened(path: Path, config: TrainConfig, digits: DigitSet) -> Run | None:
     if not (path / "manifest.json").exists():
         return None
     run = Run.open(path)
-    same_digits = (run.manifest.input.name, run.manifest.particles) == (
-        digits.source.name,
-        len(digits),
-    )
-    if run.config != config or not same_digits:
+    if run.config != config:
         raise InputError(
-            path,
-            "a run with other options or other digits",
-            "the experiment's own",
-            "Choose another -o.",
+            path, "a run with other options", "the experiment's own", "Choose another -o."
         )
+    run.check_input(digits)
     return run
 
 
@@ -284,6 +293,7 @@ def _moved(
     }
     return (
         Moved(
+            move=move,
             displacement=None if found is None else found.median,
             null=None if found is None else found.null,
             correct=share(reader.correct(pictures, digits.labels)),

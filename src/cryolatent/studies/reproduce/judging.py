@@ -1,6 +1,6 @@
 """Which number answers which claim, and what it says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from cryolatent.runs.finding import Estimate
 from cryolatent.studies.reproduce.experiments import Claim, Experiment
 from cryolatent.studies.reproduce.measures import Measures
-from cryolatent.studies.verdicts import Scatter, Verdict, at_least, at_most
+from cryolatent.studies.verdicts import Scatter, Verdict, Word, at_least, at_most
 
 MARGIN = 0.2
 """Share of the yardstick's quality within which latents count as alike."""
@@ -18,6 +18,10 @@ APART = 0.5
 """Displacement, over the distance of random pairs, above which a moved image lands elsewhere."""
 POWER = 0.6
 """Share of the oracle's adjusted Rand index that the yardstick must reach."""
+AGREEMENT = 0.01
+"""Share of neighbours beyond chance that the baseline's own seeds must have in common, where no
+truth is known: clouds that have nothing in common agree with everything. Unrelated clouds of 2,000
+particles share 0 ± 0.001, two seeds that find the same four states 0.03."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +52,41 @@ class Outcome:
         return [m.fsc_area.value for m in self.measures if m.fsc_area is not None]
 
 
+Number = Callable[[Outcome], Sequence[float]]
+
+
 @dataclass(frozen=True)
 class Bench:
     """All outcomes on one decoder.
 
     Args:
         outcomes: By name of the experiment.
-        best: The quality that could be reached: the oracle's adjusted Rand index.
+        best: The quality that could be reached, the oracle's adjusted Rand index; None if the
+            truth is not known.
         measured: Name of the quality.
     """
 
     outcomes: dict[str, Outcome]
-    best: float
+    best: float | None
     measured: str
 
-    def scatter(self, values: Mapping[str, Sequence[float]]) -> Scatter:
+    def scatter(self, experiment: Experiment, of: Number) -> Scatter:
         """How much a number differs from seed to seed.
 
         Args:
-            values: Of each experiment, the number of each seed.
+            experiment: The experiment.
+            of: The number of each seed of an outcome.
 
         Returns:
-            Pooled over experiments.
+            Pooled over the experiment and what it is compared with; of a single seed, over all
+            experiments whose volumes are expected to differ, since others hardly scatter.
         """
-        return Scatter.pooled(list(values.values()))
+        own = of(self.outcomes[experiment.name])
+        if len(own) > 1:
+            near = {experiment.name, experiment.against}
+            return Scatter.pooled([of(self.outcomes[name]) for name in sorted(near)])
+        free = (o for o in self.outcomes.values() if o.experiment.claim is not Claim.CONSENSUS)
+        return Scatter.pooled([of(outcome) for outcome in free])
 
     @property
     def yardstick(self) -> float:
@@ -81,7 +96,7 @@ class Bench:
     @property
     def underpowered(self) -> bool:
         """Whether the baseline itself tells the particles too badly apart."""
-        return self.yardstick < POWER * self.best
+        return self.yardstick < (AGREEMENT if self.best is None else POWER * self.best)
 
     def judge(self, experiment: Experiment) -> Verdict:
         """Answer an experiment's claim.
@@ -96,19 +111,22 @@ class Bench:
             return self._judge_move(experiment, experiment.move)
         outcome = self.outcomes[experiment.name]
         if experiment.claim is Claim.YARDSTICK:
-            share = self.yardstick / self.best if self.best else 0.0
-            word = "underpowered" if self.underpowered else "measured"
-            return Verdict(word, f"{self.measured} {max(share, 0):.0%} of the best possible")
-        if not outcome.measures:
-            word = "agrees" if experiment.claim is Claim.POORER else "differs"
-            return Verdict(word, "every training ended in values that are not finite")
+            return Verdict("underpowered" if self.underpowered else "measured", self._reached())
         if self.underpowered:
-            return Verdict("underpowered", "the baseline does not tell the states apart")
+            return Verdict("underpowered", self._reached(of="the baseline's "))
+        if not outcome.measures:
+            return Verdict(WITHOUT_NUMBERS.get(experiment.claim, "differs"), NOT_FINITE)
         return JUDGES[experiment.claim](self, outcome)
+
+    def _reached(self, of: str = "") -> str:
+        if self.best is None:
+            return f"{of}{self.measured} {self.yardstick:.3f} between its own seeds"
+        share = self.yardstick / self.best if self.best else 0.0
+        return f"{of}{self.measured} {max(share, 0):.0%} of the best possible"
 
     def _judge_move(self, experiment: Experiment, move: str) -> Verdict:
         if self.underpowered:
-            return Verdict("underpowered", "the baseline does not tell the states apart")
+            return Verdict("underpowered", self._reached(of="the baseline's "))
         found = moved(self.outcomes[experiment.against].measures, f"{move}-raw")
         if found is None:
             return Verdict("inconclusive", "the latents are all alike")
@@ -116,9 +134,10 @@ class Bench:
         return Verdict("measured", "") if experiment.claim is Claim.NONE else verdict
 
     def _gap(self, outcome: Outcome) -> Estimate | None:
-        scatter = self.scatter({k: o.quality for k, o in self.outcomes.items()})
+        scatter = self.scatter(outcome.experiment, lambda each: each.quality)
         against = self.outcomes[outcome.experiment.against]
-        return scatter.difference(outcome.quality, against.quality) if against.quality else None
+        both = outcome.quality and against.quality
+        return scatter.difference(outcome.quality, against.quality) if both else None
 
     def alike(self, outcome: Outcome) -> Verdict:
         """Whether the quality is not much lower."""
@@ -141,23 +160,23 @@ class Bench:
         return _unknown() if found is None else at_least(found, CONSENSUS, "recovered share")
 
     def _heterogeneity(self, outcome: Outcome) -> Estimate | None:
-        if not outcome.heterogeneity:
-            mean = np.mean([m.spread or 0.0 for m in self.outcomes["baseline"].measures])
-            relative = {
-                k: [(m.spread or 0.0) / float(mean) for m in o.measures]
-                for k, o in self.outcomes.items()
-            }
-            return self.scatter(relative).mean(relative[outcome.experiment.name])
-        values = {k: o.heterogeneity for k, o in self.outcomes.items()}
-        return self.scatter(values).mean(outcome.heterogeneity)
+        values = outcome.heterogeneity
+        if values:
+            return self.scatter(outcome.experiment, lambda each: each.heterogeneity).mean(values)
+        mean = float(np.mean([m.spread or 0.0 for m in self.outcomes["baseline"].measures]))
+
+        def relative(each: Outcome) -> list[float]:
+            return [(m.spread or 0.0) / mean for m in each.measures]
+
+        return self.scatter(outcome.experiment, relative).mean(relative(outcome))
 
     def blurred(self, outcome: Outcome) -> Verdict:
         """Whether the volumes are worse."""
-        areas = {k: o.fsc_areas for k, o in self.outcomes.items()}
-        others = areas[outcome.experiment.against]
+        others = self.outcomes[outcome.experiment.against].fsc_areas
         if not outcome.fsc_areas or not others:
             return Verdict("inconclusive", "the true volumes are not known: look at the pictures")
-        gap = self.scatter(areas).difference(outcome.fsc_areas, others)
+        scatter = self.scatter(outcome.experiment, lambda each: each.fsc_areas)
+        gap = scatter.difference(outcome.fsc_areas, others)
         return _unknown() if gap is None else at_most(gap, 0.0, "FSC area differs by")
 
     def measured_only(self, outcome: Outcome) -> Verdict:
@@ -169,6 +188,9 @@ class Bench:
         return Verdict("measured", text.replace("-", "\N{MINUS SIGN}"))
 
 
+NOT_FINITE = "every training ended in values that are not finite"
+WITHOUT_NUMBERS: dict[Claim, Word] = {Claim.POORER: "agrees", Claim.NONE: "measured"}
+"""What it says of a claim if nothing came of the trainings; otherwise they differ."""
 JUDGES = {
     Claim.ALIKE: Bench.alike,
     Claim.POORER: Bench.poorer,

@@ -23,7 +23,8 @@ class Measures(Record):
     """The numbers of one run."""
 
     diverged: bool = False
-    """Whether the training ended in values that are not finite; then nothing else is measured."""
+    """Whether the training, or that of the run that it starts from, ended in values that are not
+    finite; then nothing else is measured."""
 
     steps: int = 0
     """Steps of gradient descent."""

@@ -3,7 +3,7 @@
 from cryolatent.report.formats import decimal, integer
 from cryolatent.runs.finding import Estimate
 from cryolatent.simulate.truth import Truth
-from cryolatent.studies.reproduce.judging import APART, CONSENSUS, MARGIN, POWER, Bench
+from cryolatent.studies.reproduce.judging import AGREEMENT, APART, CONSENSUS, MARGIN, POWER, Bench
 from cryolatent.studies.reproduce.scales import Scale
 from cryolatent.studies.reproduce.work import Particles
 
@@ -56,13 +56,16 @@ def notes(scale: Scale, benches: dict[str, Bench]) -> tuple[tuple[str, str], ...
             "Verdicts",
             "Agrees or differs if the whole 95 % interval lies on one side of the limit; "
             "inconclusive if the limit lies within it; underpowered if the baseline itself does "
-            f"not reach {POWER:g} of the oracle; measured where the report claims nothing.",
+            f"not reach {POWER:g} of the oracle (without a truth: if its own seeds share less than "
+            f"{AGREEMENT:g} of their neighbours beyond chance); measured where the report claims "
+            "nothing.",
         ),
         (
             "Intervals",
-            "Student's t over seeds, with the scatter between seeds pooled over the experiments "
-            "of the same decoder that have several seeds. An experiment with one seed borrows that "
-            "scatter. Displacements: the union of the seeds' bootstrap intervals over particles.",
+            "Student's t over seeds. The scatter is that of the experiment and of what it is "
+            "compared with; one seed borrows that of all experiments with several whose volumes "
+            "are expected to differ. Displacements: the union of the seeds' bootstrap intervals "
+            "over particles.",
         ),
         (
             "Limits",

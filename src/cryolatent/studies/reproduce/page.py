@@ -3,8 +3,6 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cryolatent.report.colours import state_colour
 from cryolatent.report.formats import duration, integer, sentence_list
 from cryolatent.report.study import Entry, Panel, Study, render_study
@@ -99,7 +97,7 @@ def bench(experiments: Collection[Experiment], decoder: str, results: Results) -
         )
     if results.best is not None:
         return Bench(outcomes, results.best.value, "ARI")
-    return Bench(outcomes, float(np.mean(outcomes["baseline"].quality or [0.0])), "agreement")
+    return Bench(outcomes, None, "agreement")
 
 
 def _panel(

@@ -62,6 +62,8 @@ class Results:
     def agreement(self, experiment: str, decoder: str, seed: int) -> dict[str, float]:
         """How far a run's latents agree with those of the baseline's other seeds.
 
+        The same seed is left out for every experiment: it shares start, order and samples.
+
         Args:
             experiment: Name of the run's experiment.
             decoder: Its decoder.
@@ -74,7 +76,7 @@ class Results:
         others = [
             _latents(self.folder / decoder / "baseline" / str(other))
             for other in self.of("baseline", decoder)
-            if (experiment, seed) != ("baseline", other)
+            if other != seed
         ]
         if not others:
             return {}

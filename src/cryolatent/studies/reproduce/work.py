@@ -28,7 +28,7 @@ from cryolatent.train import Watch, infer_unseen, prepare, train
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
 STARTS, STEPS = 2, 50
-"""Fits of unseen particles' rows with the decoder frozen."""
+"""Fits of unseen particles' rows with the decoder frozen, beside one from a trained row."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,17 @@ def work(task: Task, particles: Particles) -> Measures:
         What was measured.
 
     Raises:
-        InputError: If the run was made with other options.
+        InputError: If the run was made with other options or of other particles.
     """
     path = task.path / MEASURES
-    if path.exists():
-        _opened(task)
-        return Measures.model_validate_json(path.read_text())
     stack, held = particles.stacks(task.config)
-    run = _opened(task) or prepare(task.path, task.config, stack, Watch())
+    run = _opened(task, stack)
+    if run is not None and path.exists():
+        return Measures.model_validate_json(path.read_text())
+    parent = task.config.model.pretrained
+    if parent is not None and Run.open(parent).manifest.status == "failed":
+        return Measures(diverged=True)
+    run = run or prepare(task.path, task.config, stack, Watch())
     try:
         if run.manifest.status != "finished":
             train(run, stack)
@@ -115,17 +118,17 @@ def work(task: Task, particles: Particles) -> Measures:
     return measures
 
 
-def _opened(task: Task) -> Run | None:
+def _opened(task: Task, stack: ParticleStack) -> Run | None:
     if not (task.path / "manifest.json").exists():
         return None
-    run = Run.open(task.path)
-    asked = task.config.resolved()
+    run, asked = Run.open(task.path), task.config.resolved()
     # where particles lie is found when they are opened
-    data = asked.data.model_copy(update={"datadir": run.config.data.datadir})
+    data = asked.data.located(run.config.data.datadir)
     if run.config != asked.model_copy(update={"data": data}):
         raise InputError(
             task.path, "a run with other options", "the experiment's own", "Choose another -o."
         )
+    run.check_input(stack)
     return run
 
 
