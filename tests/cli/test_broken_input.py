@@ -136,6 +136,14 @@ def box_that_is_not_the_stacks(p):
     p.star.write_text(p.star.read_text().replace(" 2.7 0.1 ", " 2.7 16 "))
 
 
+@case("particles.star, particle row 4: found a particle 16.0 Å from the centre", "less than half")
+def particle_beyond_its_image(p):
+    p.replace("_rlnPixelSize #10\n", "_rlnPixelSize #10\n_rlnOriginXAngst #11\n")
+    p.star.write_text(p.star.read_text().replace(" 0.1 4.0\n", " 0.1 4.0 0\n"))
+    row = p.star.read_text().split("000004@images.mrcs ")[1].split("\n")[0]
+    p.replace(row, row.removesuffix("0") + "-16")
+
+
 @case("poses.pkl, row 5: found a displacement of [0.0, -3.0]", "fractions of the box, below 0.5")
 def displacements_in_pixels(p):
     shifts = np.zeros((COUNT, 2))
