@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from builders import small_stack
 from cryolatent.cli.main import run
-from cryolatent.data import open_star
+from cryolatent.data import open_particles, open_star
+from cryolatent.data.packed.opening import open_mixed
+from cryolatent.data.packed.prepare import Packing, pack
 from cryolatent.io import new_stack
 
 COUNT, BOX, HEADER = 100, 8, 1024
@@ -109,7 +112,7 @@ def missing_stack(p):
     p.stack.unlink()
 
 
-@case("particles.star, particle row 2: found rlnPixelSize = nan", "a finite number")
+@case("particles.star, particle row 2: found 9 entries", "10, one for each column")
 def ragged_row(p):
     text = p.star.read_text().splitlines()
     at = next(i for i, line in enumerate(text) if line.startswith("000002@"))
@@ -117,9 +120,36 @@ def ragged_row(p):
     p.star.write_text("\n".join(text))
 
 
-@case("particles.star", "found text that cannot be parsed")
+@case("particles.star, particle row 2: found 13 entries", "10, one for each column")
 def row_too_long(p):
     p.replace("000002@images.mrcs", "1 2 3 000002@images.mrcs")
+
+
+@case("particles.star: found column rlnAnglePsi twice in data_")
+def column_named_twice(p):
+    p.replace("_rlnAngleTilt", "_rlnAnglePsi")
+
+
+@case("particles.star, particle row 1: found a box of 16 pixels stated", "8, as in", "images.mrcs")
+def box_that_is_not_the_stacks(p):
+    p.replace("_rlnAmplitudeContrast", "_rlnImageSize")
+    p.star.write_text(p.star.read_text().replace(" 2.7 0.1 ", " 2.7 16 "))
+
+
+@case("particles.star, particle row 4: found a particle 16.0 Å from the centre", "less than half")
+def particle_beyond_its_image(p):
+    p.replace("_rlnPixelSize #10\n", "_rlnPixelSize #10\n_rlnOriginXAngst #11\n")
+    p.star.write_text(p.star.read_text().replace(" 0.1 4.0\n", " 0.1 4.0 0\n"))
+    row = p.star.read_text().split("000004@images.mrcs ")[1].split("\n")[0]
+    p.replace(row, row.removesuffix("0") + "-16")
+
+
+@case("poses.pkl, row 5: found a displacement of [0.0, -3.0]", "fractions of the box, below 0.5")
+def displacements_in_pixels(p):
+    shifts = np.zeros((COUNT, 2))
+    shifts[4, 1] = -3
+    p.dump("poses.pkl", (np.tile(np.eye(3), (COUNT, 1, 1)), shifts))
+    p.cryodrgn()
 
 
 @case("particles.star: found no column rlnAngleTilt", "for every particle")
@@ -159,6 +189,49 @@ def header_that_contradicts_the_size(p):
 def odd_box(p):
     with new_stack(p.stack, (COUNT, 7, 7), 4.0) as images:
         images[:] = 1
+
+
+@case("other.mrcs, named in", "images of 10 x 10 pixels", "the first stack, images.mrcs, has 8 x 8")
+def two_boxes(p):
+    with new_stack(p.folder / "other.mrcs", (COUNT, 10, 10), 4.0) as images:
+        images[:] = 1
+    p.replace("000002@images.mrcs", "000002@other.mrcs")
+
+
+@case("found pixel sizes of 4.0000 Å (particle row 1) and 5.0000 Å (particle row 3)")
+def two_pixel_sizes(p):
+    row = p.star.read_text().split("000003@images.mrcs ")[1].split("\n")[0]
+    p.replace(row, row.removesuffix("4.0") + "5.0")
+
+
+def packed_folder(p: Project) -> Path:
+    p.particles = "packed"
+    opened = open_mixed(p.star)
+    return pack(opened, p.folder / "packed", Packing(contrast_known=True), workers=1).folder
+
+
+@case("packed: found an unfinished packing", "Give the same cryolatent prepare command again")
+def unfinished_packed_folder(p):
+    folder = packed_folder(p)
+    (folder / "manifest.json").rename(folder / "preparing.json")
+
+
+@case("packed: found unreadable files")
+def packed_folder_without_pixels(p):
+    (packed_folder(p) / "images.npy").write_bytes(b"")
+
+
+@case("packed: found another particles.parquet than", "SHA-256")
+def packed_folder_of_another_index(p):
+    index = packed_folder(p) / "particles.parquet"
+    table = pq.read_table(index)
+    pq.write_table(table.append_column("more", table["id"]), index)
+
+
+@case("packed: found a folder without manifest.json")
+def folder_of_something_else(p):
+    (p.folder / "packed").mkdir()
+    p.particles = "packed"
 
 
 @case("particles.star: found no particles")
@@ -224,6 +297,11 @@ def negative_index(p):
 @case("ind.pkl, entry 1: found particle 100", "from 0 to 99")
 def index_out_of_range(p):
     p.cryodrgn(ind=p.dump("ind.pkl", np.array([100])))
+
+
+@case("ind.pkl, entry 3: found particle 5 twice")
+def repeated_index(p):
+    p.cryodrgn(ind=p.dump("ind.pkl", np.array([5, 1, 5])))
 
 
 @case("ind.pkl: found a mask of true and false", "flatnonzero")
@@ -310,17 +388,26 @@ def test_the_project_trains_before_it_is_broken(tmp_path, monkeypatch):
     assert run(["train", project.particles, "-o", "b", *project.options, *SMALL]) == 0
 
 
-@pytest.mark.parametrize("command", ["train", "backproject"])
+@pytest.mark.parametrize("command", ["train", "backproject", "prepare", "export"])
 def test_folder_without_permission_is_named(tmp_path, monkeypatch, capsys, command):
     """Permissions do not bind root, so the system's refusal is put in its place."""
     small_stack(tmp_path / "data")
+    out, star = str(tmp_path / "locked" / "run"), str(tmp_path / "data" / "particles.star")
+    tokens = {
+        "train": [star, "-o", out, *SMALL],
+        "backproject": [star, "-o", out],
+        "prepare": [star, "-o", out, "--no-invert-contrast"],
+        "export": [str(tmp_path / "run"), "-o", f"{out}.star"],
+    }
+    if command == "export":
+        assert run(["train", star, "-o", str(tmp_path / "run"), *SMALL]) == 0
+        capsys.readouterr()
 
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    out, star = str(tmp_path / "locked" / "run"), str(tmp_path / "data" / "particles.star")
-    assert run([command, star, "-o", out, *(SMALL if command == "train" else [])]) == 2
+    assert run([command, *tokens[command]]) == 2
     error = capsys.readouterr().err
     assert "Permission denied" in error
     assert "locked" in error
@@ -354,3 +441,30 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, command):
     assert "Traceback" not in done.stderr
     assert "Check permissions and free space" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("limit", [100, 3000, 10_000])
+def test_full_disk_leaves_a_packing_that_continues(tmp_path, limit):
+    small_stack(tmp_path / "data")
+    star, out = str(tmp_path / "data" / "particles.star"), tmp_path / "out"
+    tokens = ["prepare", star, "-o", str(out), "--no-invert-contrast"]
+    done = limited(tokens, limit)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Check permissions and free space" in done.stderr
+    assert str(out) in done.stderr
+    assert run(tokens) == 0
+    assert len(open_particles(out)) == 40
+
+
+def test_full_disk_leaves_no_export(tmp_path):
+    small_stack(tmp_path / "data")
+    star, folder = str(tmp_path / "data" / "particles.star"), str(tmp_path / "run")
+    assert run(["train", star, "-o", folder, *SMALL]) == 0
+    for name in ("out.star", "out.npy"):
+        done = limited(["export", folder, "-o", str(tmp_path / name)], 100)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Check permissions and free space" in done.stderr
+        assert name in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]

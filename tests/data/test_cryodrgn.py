@@ -121,6 +121,11 @@ def test_wrong_tables_are_named(project):
         open_project(project, poses=poses_with(project, 1, lambda r: r * np.nan))
     with pytest.raises(InputError, match=r"poses\.pkl, row 3: found a pose that is no rotation"):
         open_project(project, poses=poses_with(project, 2, lambda r: -r))
+    far = dump(
+        project.folder / "far.pkl", (rotations, np.array([[0, 0], [0.49, 0], [0, -0.5], [0, 0]]))
+    )
+    with pytest.raises(InputError, match=r"far\.pkl, row 3: found a displacement of .*fractions"):
+        open_project(project, poses=far)
 
 
 def test_images_alone_need_poses_and_ctf(project):

@@ -14,6 +14,7 @@ NUMBERS = {
     "blob/idx": "<u4",
     "blob/psize_A": "<f4",
     "blob/sign": "<f4",
+    "blob/shape": ("<u4", (2,)),
     "ctf/exp_group_id": "<u4",
     "ctf/accel_kv": "<f4",
     "ctf/cs_mm": "<f4",
@@ -169,6 +170,28 @@ def test_optics_that_are_not_modelled_are_refused_by_name(project, field):
     given[field][2] += 0.3
     with pytest.raises(InputError, match=f"particle row 3: found {field} = "):
         open_particles(save(project.folder / "J2" / "particles.cs", given))
+
+
+def test_ctf_replaces_optics_but_not_a_distortion(project, tmp_path):
+    row = [8, 2.5, 15000, 14000, 0, 300, 2.7, 0.1, 0]
+    np.array([row] * 4).dump(tmp_path / "ctf.pkl")
+    tables = Tables(ctf=tmp_path / "ctf.pkl")
+    given = columns(project)
+    given["ctf/tilt_A"] = given["ctf/tilt_A"] + 0.3
+    path = project.folder / "J2" / "particles.cs"
+    assert len(open_particles(save(path, given), tables=tables)) == 4
+    given["ctf/anisomag"] = given["ctf/anisomag"] + 0.3
+    with pytest.raises(InputError, match="particle row 1: found ctf/anisomag = "):
+        open_particles(save(path, given), tables=tables)
+
+
+def test_shape_that_is_not_the_stacks_is_refused(project):
+    path = project.folder / "J2" / "particles.cs"
+    given = columns(project) | {"blob/shape": np.full((4, 2), 8)}
+    assert len(open_particles(save(path, given))) == 4
+    given["blob/shape"][1] = 16
+    with pytest.raises(InputError, match=r"particle row 2: found a box of 16 .*expected 8, as in"):
+        open_particles(save(path, given))
 
 
 def without(*prefixes: str):

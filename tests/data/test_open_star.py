@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryolatent.data import open_star, scan, unique_ids
+from cryolatent.data.packed.opening import open_mixed
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack
 from cryolatent.simulate.config import SimulateConfig
@@ -63,8 +64,8 @@ def test_images_come_from_several_stacks(files):
 
 def test_relion_30_pixel_size_and_origins(files):
     table = files.particles
-    table["rlnOriginX"] = table.pop("rlnOriginXAngst")
-    table["rlnOriginY"] = table.pop("rlnOriginYAngst")
+    table["rlnOriginX"] = table.pop("rlnOriginXAngst") / 2.5
+    table["rlnOriginY"] = table.pop("rlnOriginYAngst") / 2.5
     table["rlnVoltage"], table["rlnSphericalAberration"] = 300.0, 2.7
     table["rlnAmplitudeContrast"] = 0.1
     table["rlnMagnification"], table["rlnDetectorPixelSize"] = 20_000.0, 5.0
@@ -190,3 +191,36 @@ def test_relion_31_stack_opens_and_scans(shared_data: Path, tmp_path: Path):
 def test_stack_without_poses_is_refused(shared_data: Path):
     with pytest.raises(InputError, match="found no column rlnAngleRot"):
         open_star(shared_data / "empiar_10076_7.star")
+
+
+def test_box_that_is_not_the_stacks_is_refused(files):
+    files.optics["rlnImageSize"] = [8, 8]
+    assert len(open_star(files.write())) == 4
+    files.optics["rlnImageSize"] = [16, 16]
+    with pytest.raises(InputError, match=r"particle row 1: found a box of 16 .*expected 8, as in"):
+        open_star(files.write())
+    with pytest.raises(InputError, match=r"particle row 1: found a box of 16 .*expected 8, as in"):
+        open_mixed(files.star)
+
+
+def test_particle_beyond_its_image_is_refused(files):
+    files.particles.loc[2, "rlnOriginYAngst"] = 10.0
+    with pytest.raises(InputError, match=r"row 3: found a particle 10\.0 Å .*less than half"):
+        open_star(files.write())
+    assert len(open_mixed(files.star)) == 4
+
+
+def test_stacks_of_one_last_name_are_not_merged(files, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    files.stacks = {"flat/x.mrcs": files.stacks["images.mrcs"]}
+    names = ["1@A/x.mrcs", "2@A/x.mrcs", "1@A/../A/x.mrcs", "2@A/x.mrcs"]
+    files.particles["rlnImageName"] = names
+    assert len(open_star(files.write(), datadir=flat)) == 4
+    files.particles["rlnImageName"] = [*names[:3], "1@B/x.mrcs"]
+    with pytest.raises(InputError, match=r"A/x\.mrcs and B/x\.mrcs"):
+        open_star(files.write(), datadir=flat)
+    # the first name is right, the second is found by its last part
+    files.particles["rlnImageName"] = ["1@x.mrcs", "2@x.mrcs", "3@x.mrcs", "1@B/x.mrcs"]
+    with pytest.raises(InputError, match=r"found x\.mrcs and B/x\.mrcs"):
+        open_star(files.write(), datadir=flat)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cryolatent.data.relion import RelionFile
 from cryolatent.errors import InputError
 from cryolatent.io import read_star, split_image_name, write_star
 
@@ -106,10 +107,62 @@ def test_value_that_is_no_finite_number_names_its_row(tmp_path, value):
         table.numbers("rlnDefocusU")
 
 
-def test_short_row_is_an_error(tmp_path):
-    table = star(tmp_path, RELION_30.replace("15303.0 38168", "15303.0"))
-    with pytest.raises(InputError, match="particle row 2: found rlnMagnification"):
-        table.numbers("rlnMagnification")
+MORE = RELION_31.replace(
+    "_rlnAmplitudeContrast #4\n1@", "_rlnAmplitudeContrast #4\n_rlnLast #5\n1@"
+)
+LAST = {
+    "number": MORE.replace("5 0.2", "5 0.2 7")
+    .replace("00 0.2", "00 0.2 7")
+    .replace("0.3", "0.3 7"),
+    "name": MORE.replace("5 0.2", "5 0.2 x").replace("00 0.2", "00 0.2 y").replace("0.3", "0.3 z"),
+}
+
+
+@pytest.mark.parametrize("kind", LAST)
+def test_short_row_is_refused_whatever_column_is_read(tmp_path, kind):
+    assert len(star(tmp_path, LAST[kind])) == 3
+    with pytest.raises(InputError, match=r"particle row 2: found 4 entries; expected 5"):
+        star(tmp_path, LAST[kind].replace("2@a.mrcs 7 11000", "2@a.mrcs 11000"))
+
+
+def test_short_row_of_optics_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"data_optics row 2: found 3 entries; expected 4"):
+        star(tmp_path, RELION_31.replace("opticsGroup2 200.000000", "opticsGroup2"))
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_long_row_is_refused_by_its_number(tmp_path, row):
+    text = RELION_30.replace(f"{row}@a.mrcs", f"{row}@a.mrcs 5")
+    with pytest.raises(InputError, match=rf"particle row {row}: found 4 entries; expected 3"):
+        star(tmp_path, text)
+
+
+def test_empty_last_entry_is_no_short_row(tmp_path):
+    text = RELION_30.replace("15301.1 38168", '15301.1 ""').replace("15303.0 38168", "15303.0 nan")
+    table = star(tmp_path, text + "# a comment\n\n")
+    assert table.numbers("rlnDefocusU").tolist() == [15301.1, 15303.0]
+
+
+def test_corrected_file_is_read_anew(tmp_path):
+    with pytest.raises(InputError):
+        star(tmp_path, RELION_30.replace("2@a.mrcs", "2@a.mrcs 5"))
+    assert len(star(tmp_path, RELION_30)) == 2
+
+
+REPEATED = {
+    "particles": RELION_31.replace("_rlnAmplitudeContrast #4\n1@", "_rlnDefocusU #4\n1@"),
+    "optics": RELION_31.replace("_rlnAmplitudeContrast #4\n7", "_rlnVoltage #4\n7"),
+    "no loop": "data_optics\n\n_rlnOpticsGroup 1\n_rlnVoltage 300\n_rlnVoltage 200\n" + RELION_30,
+    "all empty": RELION_30.replace("Magnification", "DefocusU")
+    .replace("15301.1 38168", "nan nan")
+    .replace("15303.0 38168", "nan nan"),
+}
+
+
+@pytest.mark.parametrize("text", REPEATED.values(), ids=REPEATED)
+def test_repeated_column_is_refused_by_its_name(tmp_path, text):
+    with pytest.raises(InputError, match=r"column rln(DefocusU|Voltage) twice in data_"):
+        star(tmp_path, text)
 
 
 BROKEN_OPTICS = {
@@ -184,10 +237,23 @@ def test_image_name_without_positive_number_is_refused(name):
         split_image_name(name)
 
 
+COLUMNS = "AngleRot AngleTilt AnglePsi OriginXAngst OriginYAngst DefocusU DefocusV DefocusAngle"
+COLUMNS += " Voltage SphericalAberration ImagePixelSize RandomSubset OddZernike BeamTiltX"
+COMPLETE = RELION_31.replace(
+    "_rlnDefocusU #3\n",
+    "".join(f"_rln{name} #{at + 3}\n" for at, name in enumerate(COLUMNS.split())),
+)
+for defocus in ("10000.5", "11000", "12000"):
+    row = f"10 20 30 1.5 -1.5 {defocus} 9000 45 300 2.7 1.5 2 [0,0,0.1] 0.2"
+    COMPLETE = COMPLETE.replace(f" {defocus} 0.", f" {row} 0.")
+
 TOKENS = st.one_of(
     st.sampled_from(["data_", "data_optics", "data_particles", "loop_", "_rlnImageName #1"]),
     st.sampled_from(["_rlnDefocusU #2", "_rlnOpticsGroup #3", "_rlnVoltage #2", "#", "\n", "\n\n"]),
     st.sampled_from(["1@a.mrcs 5 1", "1 300", "nan", '"', "'", "_", ";", "<NA>", "stop_", "\x00"]),
+    st.sampled_from(
+        ["_rlnImageName #2", "_rlnDefocusU #3", "_rlnVoltage #2", "_rlnRandomSubset #1"]
+    ),
     st.text(max_size=8),
 )
 
@@ -200,6 +266,18 @@ def check_text(folder: Path, content: bytes) -> None:
         for column in ("rlnDefocusU", "rlnVoltage", "rlnImageName"):
             with contextlib.suppress(InputError):
                 assert len(table.numbers(column)) == len(table)
+    with contextlib.suppress(InputError):
+        file = RelionFile(path)
+        for read in (
+            lambda: file.names.ids,
+            file.poses,
+            file.ctf,
+            file.phases,
+            lambda: file.half_set,
+            lambda: file.ids,
+        ):
+            with contextlib.suppress(InputError):
+                read()
 
 
 def changed(data: st.DataObject) -> bytes:
@@ -207,7 +285,7 @@ def changed(data: st.DataObject) -> bytes:
     if data.draw(st.booleans()):
         separator = data.draw(st.sampled_from([" ", "\n"]))
         return separator.join(data.draw(st.lists(TOKENS, max_size=20))).encode("utf-8", "replace")
-    content = bytearray(RELION_31.encode())
+    content = bytearray(data.draw(st.sampled_from([RELION_31, COMPLETE])).encode())
     for _ in range(data.draw(st.integers(0, 5))):
         place = data.draw(st.integers(0, len(content) - 1))
         content[place : place + data.draw(st.integers(0, 12))] = data.draw(st.binary(max_size=4))
@@ -218,6 +296,14 @@ QUIET = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
+
+
+def test_the_complete_file_is_read_whole(tmp_path):
+    (tmp_path / "a.star").write_text(COMPLETE)
+    file = RelionFile(tmp_path / "a.star")
+    assert [len(part) for part in (file.poses(), file.ctf(), file.phases(), file.half_set)] == [
+        3
+    ] * 4
 
 
 @given(st.data())

@@ -26,9 +26,9 @@ class Exported:
 
     Args:
         path: The file.
-        rows: Particles in it, as rows of the original file.
-        particles: Rows of the original file that the run knows.
-        source: The original file.
+        rows: Particles in it, as rows of `source`.
+        particles: Rows of `source` that the run knows.
+        source: The original file; for ``.npy``, what the run was given.
     """
 
     path: Path
@@ -49,7 +49,8 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     Args:
         run: A finished run.
         output: New ``.star`` file if the run's input was one, ``.cs`` if it was one; or ``.npy``
-            for the numbers of the chosen rows alone, which every input has and ``--ind`` reads.
+            for the numbers of the chosen rows alone, which every input has and ``--ind`` reads; of
+            a run on packed particles, places in the packed folder.
         conditions: As in `cryolatent.analysis.selection.choose`; all particles if empty.
 
     Returns:
@@ -69,7 +70,9 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     chosen = np.flatnonzero(choose(run, latents, conditions))
     stack = run.open_unchanged_stack().select_ids(latents.ids)
     of_particle = stack.source_rows[stack.offsets[:-1].numpy()]
-    if packed is not None:
+    if packed is not None and output.suffix.lower() == ".npy":
+        source = packed
+    elif packed is not None:
         _check_origin(packed)
         of_particle = origin_rows(packed)[of_particle]
     rows, first, copies = np.unique(of_particle[chosen], return_index=True, return_counts=True)

@@ -525,8 +525,8 @@ def export(
     run
         A finished run; clusters need cryolatent analyze.
     output
-        New file: .star if the run was trained on one, .cs if on one; .npy for row numbers, which
-        --ind reads.
+        New file: .star if the run was trained on one, .cs if on one; .npy for row numbers of what
+        the run was given, which --ind reads.
     select
         cluster=0,2, ids=FILE (one name a line), or a comparison of z0, z1 ..., share0 ..., elbo or
         log_joint with a number; all of them if there are several, all particles if left out.

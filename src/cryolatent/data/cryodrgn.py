@@ -92,13 +92,14 @@ def read_poses(
         path: A pickle of rotations (n, 3, 3) and displacements (n, 2), or of rotations alone.
         count: Number of images.
         side_angstrom: Side of each image, in Å, of which displacements are fractions.
-        checked: Whether to refuse what is no rotation.
+        checked: Whether to refuse what is no rotation, and displacements beyond the image.
 
     Returns:
         The poses.
 
     Raises:
-        InputError: If the file does not fit the images, or a pose is not finite or no rotation.
+        InputError: If the file does not fit the images, a pose is not finite or no rotation, or a
+            displacement is half the box or more.
     """
     what = f"poses.pkl of {count} particles"
     found = _one(path, what)
@@ -116,6 +117,15 @@ def read_poses(
             "an orthonormal matrix with determinant +1",
             "Make the file again, or remove the particle from every file.",
             row=f"row {row + 1}",
+        )
+    far = np.flatnonzero((np.abs(shifts) >= 0.5).any(axis=1))
+    if checked and len(far):
+        raise InputError(
+            path,
+            f"a displacement of {shifts[far[0]].round(4).tolist()}",
+            "fractions of the box, below 0.5",
+            "Divide displacements in pixels by the box, or remove the particle from every file.",
+            row=f"row {far[0] + 1}",
         )
     return Poses.from_cryodrgn(
         torch.from_numpy(rotations).float(), torch.from_numpy(shifts).float(), side_angstrom

@@ -36,13 +36,16 @@ class CryosparcFile(ParticleFile):
             the one beside it, as cryoSPARC's jobs leave it.
 
     Raises:
-        InputError: If a file cannot be read, or the passthrough file lacks a particle.
+        InputError: If a file cannot be read, the passthrough file lacks a particle, or the images
+            are distorted in a way that is not modelled.
     """
 
     def __init__(self, path: Path, passthrough: Path | None = None) -> None:
         super().__init__(path)
         self.records = read_cs(path)
         self.given = passthrough
+        # a distortion of the image remains where --ctf replaces the optics
+        self._refuse("ctf/anisomag")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -121,6 +124,12 @@ class CryosparcFile(ParticleFile):
                 row=f"particle row {bad[0] + 1}",
             )
 
+    def _refuse(self, field: str) -> None:
+        found, neutral = self._find(field), REFUSED[field]
+        if found is not None:
+            good = np.abs(found[1] - neutral) <= 1e-6
+            self._require(found[0], field, good, f"{neutral}, the only value that is modelled")
+
     def _positive(self, field: str) -> np.ndarray:
         values = self._column(field)
         self._require(self.path, field, values > 0, "a positive number")
@@ -150,7 +159,10 @@ class CryosparcFile(ParticleFile):
             else (found[1])
         )
         files = np.array([name.removeprefix(">") for name in text.tolist()], dtype=object)
-        return ImageNames(self.path, files, index, "blob/path")
+        box = None
+        if self._find("blob/shape") is not None:
+            box = self._column("blob/shape", 2).max(axis=1)
+        return ImageNames(self.path, files, index, "blob/path", box)
 
     @property
     def sign(self) -> Int[np.ndarray, " n"]:
@@ -171,11 +183,8 @@ class CryosparcFile(ParticleFile):
 
     def ctf(self) -> CTF:
         """Defocus and optics; fields that are not modelled are refused."""
-        for field, neutral in REFUSED.items():
-            found = self._find(field)
-            if found is not None:
-                good = np.abs(found[1] - neutral) <= 1e-6
-                self._require(found[0], field, good, f"{neutral}, the only value that is modelled")
+        for field in REFUSED:
+            self._refuse(field)
         amplitude = self._column("ctf/amp_contrast")
         inside = (amplitude >= 0) & (amplitude <= 1)
         self._require(self.path, "ctf/amp_contrast", inside, "a number from 0 to 1")

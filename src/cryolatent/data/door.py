@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cryolatent.data.cryodrgn import ImageList, read_ctf, read_indices, read_poses
 from cryolatent.data.cryosparc import CryosparcFile
@@ -15,7 +17,7 @@ from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import open_stacks
 from cryolatent.errors import InputError
-from cryolatent.physics import CTF
+from cryolatent.physics import CTF, Poses
 
 PIXEL_SIZE_TOLERANCE = 1e-4
 STACKS = (".mrcs", ".mrc", ".txt")
@@ -168,6 +170,7 @@ def _open(
     pixel_sizes = ctf.pixel_size_angstrom.double().numpy()
     side = images.box * ctf.pixel_size_angstrom
     poses = file.poses() if tables.poses is None else read_poses(tables.poses, count, side)
+    _check_shifts(file, poses, side)
     stack = ParticleStack(
         images=corrected_images(images, matrices, phases, pixel_sizes),
         poses=unmagnified_poses(poses, matrices),
@@ -191,6 +194,21 @@ def _check_shells(path: Path, shells: int | None, box: int) -> None:
             f"{shells} shells asked for",
             f"1 to {box // 2 - 1} at box {box}",
             "Leave --shells out to use all.",
+        )
+
+
+def _check_shifts(file: ParticleFile, poses: Poses, side_angstrom: Float[Tensor, " n"]) -> None:
+    reach = poses.shifts_angstrom.abs().amax(dim=-1)
+    far = torch.nonzero(reach >= side_angstrom / 2)
+    if len(far):
+        at = int(far[0, 0])
+        raise InputError(
+            file.path,
+            f"a particle {reach[at]:.1f} Å from the centre",
+            f"less than half the box, {side_angstrom[at] / 2:.1f} Å",
+            "Correct the origins, or leave such particles out with cryolatent prepare --on-bad "
+            "drop.",
+            row=f"particle row {at + 1}",
         )
 
 

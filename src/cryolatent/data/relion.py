@@ -63,7 +63,8 @@ class RelionFile(ParticleFile):
                 "Correct the row.",
                 row=f"particle row {bad[0] + 1}",
             )
-        return ImageNames(self.path, files, index)
+        box = self.table.numbers("rlnImageSize") if "rlnImageSize" in self.table else None
+        return ImageNames(self.path, files, index, box=box)
 
     @property
     def ids(self) -> np.ndarray:

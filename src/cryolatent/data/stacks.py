@@ -1,11 +1,12 @@
 """Where images are: the stacks that a particle file names, found and checked."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from cryolatent.data.images import MrcImages
 from cryolatent.errors import InputError
@@ -23,12 +24,14 @@ class ImageNames:
         files: For each image, the stack's name as it stands in `source`.
         index: For each image, its zero-based position in the stack.
         what: The column that names the stacks, for messages.
+        box: For each image, the box that `source` states, if it does.
     """
 
     source: Path
     files: np.ndarray
     index: np.ndarray
     what: str = "rlnImageName"
+    box: Shaped[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -82,8 +85,8 @@ def open_stacks(
         The images, and the folder that was needed to find them, if not the particle file's own.
 
     Raises:
-        InputError: If a stack is missing, is no stack of square images of one even box, or is too
-            short.
+        InputError: If a stack is missing, is no stack of square images of one even box, is too
+            short, or has another box than the particle file states.
     """
     found = _find_stacks(names, datadir)
     _check_boxes(names, found, int(found.shapes[0, 2]))
@@ -108,8 +111,8 @@ def open_mixed_stacks(
         was needed to find them, if not the particle file's own.
 
     Raises:
-        InputError: If a stack is missing, is no stack of square images of an even box, or is too
-            short.
+        InputError: If a stack is missing, is no stack of square images of an even box, is too
+            short, or has another box than the particle file states.
     """
     found = _find_stacks(names, datadir)
     _check_boxes(names, found, None)
@@ -141,9 +144,27 @@ def _find_stacks(names: ImageNames, datadir: str | Path | None) -> _Found:
         for name, row in zip(unique, first, strict=True)
     ]
     files = tuple(file for file, _ in found)
+    if datadir is not None:
+        _refuse_merged(names, Path(datadir), dict(zip(unique.tolist(), files, strict=True)))
     away = Path(datadir or Path.cwd()).resolve() if any(away for _, away in found) else None
     shapes = np.array([stack_shape(file) for file in files])
     return _Found(files, np.asarray(codes), first, shapes, away)
+
+
+def _refuse_merged(names: ImageNames, datadir: Path, files: dict[str, Path]) -> None:
+    """Make sure that no two stacks were taken for one because their last parts agree."""
+    seen: dict[Path, str] = {}
+    for name, file in files.items():
+        if file != datadir / Path(name).name:
+            continue
+        other = seen.setdefault(file, name)
+        if os.path.normpath(datadir / other) != os.path.normpath(datadir / name):
+            raise InputError(
+                names.source,
+                f"{other} and {name}, of which {file} is the only trace",
+                "a stack for each name",
+                "Keep the stacks in the folders that the names give, below --datadir.",
+            )
 
 
 def _check_boxes(names: ImageNames, found: _Found, box: int | None) -> None:
@@ -171,6 +192,17 @@ def _check_boxes(names: ImageNames, found: _Found, box: int | None) -> None:
             f"image {names.index[at] + 1} of {files[codes[at]]}",
             f"at most {shapes[codes[at], 0]}, the number of images in the stack",
             "Give the stack that belongs to this file.",
+            row=names.row(at),
+        )
+    stated = shapes[codes, 2] if names.box is None else names.box
+    other = np.flatnonzero(stated != shapes[codes, 2])
+    if len(other):
+        at = int(other[0])
+        raise InputError(
+            names.source,
+            f"a box of {stated[at]:g} pixels stated",
+            f"{shapes[codes[at], 2]}, as in {files[codes[at]]}",
+            "Give the stack that belongs to this file, or correct the file's box and pixel size.",
             row=names.row(at),
         )
 

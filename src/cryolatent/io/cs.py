@@ -6,6 +6,7 @@ import numpy as np
 
 from cryolatent.errors import InputError
 
+EARLIER = "cryolatent/"  # begins the names of fields that an export adds
 NEWER = b"\x94CSDAT"
 
 
@@ -63,10 +64,12 @@ def write_cs(
     Args:
         path: Where to write; an existing file is replaced.
         records: One record per particle.
-        added: Further fields, one entry for each record; a field of that name is replaced.
+        added: Further fields, one entry for each record; a field of that name is replaced, and
+            those of an earlier export are left out.
     """
     added = added or {}
-    kept = [name for name in records.dtype.names or () if name not in added]
+    names = records.dtype.names or ()
+    kept = [name for name in names if name not in added and not name.startswith(EARLIER)]
     fields = [(name, records.dtype[name]) for name in kept]
     fields += [(name, values.dtype) for name, values in added.items()]
     table = np.zeros(len(records), dtype=fields)

@@ -1,5 +1,6 @@
 """RELION STAR files, 3.0 (one table) and 3.1 (particles and optics groups)."""
 
+import linecache
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import starfile
 
 from cryolatent.errors import InputError
+from cryolatent.io.star_rows import check_table, check_text
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def read_star(path: str | Path) -> StarTable:
         Its tables.
 
     Raises:
-        InputError: If the file is missing, is not a STAR file or has no particles.
+        InputError: If the file is missing, is not a STAR file or has no particles, a row does not
+            fit the columns, or a column is named twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -140,16 +143,21 @@ def read_star(path: str | Path) -> StarTable:
     try:
         blocks: dict[str, Any] = starfile.read(path, always_dict=True)  # pyright: ignore
     except Exception as error:
+        check_text(path)
         raise InputError(
             path,
             f"text that cannot be parsed ({_first_line(error)})",
             "a STAR file",
             "Export the particles again.",
         ) from None
-    particles = next(
-        (blocks[name] for name in ("particles", "images", "") if name in blocks),
-        next((b for b in blocks.values() if "rlnImageName" in b), None),
+    finally:
+        # the reader's own cache would hold the old text of a file that is corrected
+        linecache.clearcache()
+    name = next(
+        (name for name in ("particles", "images", "") if name in blocks),
+        next((name for name, block in blocks.items() if "rlnImageName" in block), None),
     )
+    particles = None if name is None else blocks[name]
     if not isinstance(particles, pd.DataFrame) or "rlnImageName" not in particles:
         raise InputError(
             path,
@@ -159,7 +167,10 @@ def read_star(path: str | Path) -> StarTable:
         )
     if len(particles) == 0:
         raise InputError(path, "no particles", "at least one row", "Check the selection.")
+    check_table(path, name or "", particles)
     optics = blocks.get("optics")
+    if optics is not None:
+        check_table(path, "optics", optics)
     if isinstance(optics, dict):
         optics = pd.DataFrame([optics])
     return StarTable(path, particles.reset_index(drop=True), optics)

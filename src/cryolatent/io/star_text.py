@@ -10,6 +10,7 @@ from jaxtyping import Int
 from cryolatent.errors import InputError
 
 BEFORE_COMMENT = re.compile(r"""(?:'[^']*'|"[^"]*"|[^#'"])*""")
+EARLIER = "cryolatent"  # begins the names of columns that an export adds
 TOKEN = re.compile(r"""'[^']*'|"[^"]*"|\S+""")
 
 
@@ -40,12 +41,16 @@ class StarText:
         Args:
             rows: Particles, counted from zero, in the order wanted.
             added: Further columns, one entry for each of `rows`; a column of that name that the
-                file has already is replaced.
+                file has already is replaced, and those of an earlier export are left out.
 
         Returns:
             The text.
         """
-        kept = [at for at, name in enumerate(self.columns) if name not in added]
+        kept = [
+            at
+            for at, name in enumerate(self.columns)
+            if name not in added and not name.startswith(EARLIER)
+        ]
         untouched = len(kept) == len(self.columns)
         end = "\r\n" if self.lines[self.header[0]].endswith("\r\n") else "\n"
         names = [self.columns[at] for at in kept] + list(added)
@@ -79,24 +84,93 @@ def read_star_text(path: str | Path) -> StarText:
     Raises:
         InputError: If no table of particles is found.
     """
+    lines = _lines(path)
+    tables = _loops(lines)
+    chosen = next((tables[name] for name in ("particles", "images", "") if name in tables), None)
+    for loop in tables.values() if chosen is None else [chosen]:
+        if "rlnImageName" not in loop.columns:
+            continue
+        rows = loop.rows(lines)
+        if rows:
+            return StarText(Path(path), lines, loop.columns, loop.header, np.array(rows))
+    raise InputError(path, "no table of particles", "rows with rlnImageName", "Check the file.")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of a STAR file as text.
+
+    Args:
+        name: What follows ``data_``.
+        columns: Names of the columns; they may repeat.
+        rows: The lines of the rows, without comments; empty where the table is no loop.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+
+
+def read_text_tables(path: str | Path) -> list[TextTable]:
+    """Read every table of a STAR file as text.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tables in their order; of several of one name the last.
+    """
+    lines = _lines(path)
+    found = {}
+    for name, (start, stop) in _blocks(lines).items():
+        header = _header(lines, start, stop)
+        if header is None:
+            entries = [line.split() for line in lines[start + 1 : stop]]
+            columns = tuple(e[0][1:] for e in entries if e and e[0].startswith("_"))
+            found[name] = TextTable(name, columns, ())
+        else:
+            loop = _Loop(header, stop, _columns(lines, header))
+            rows = tuple(_without_comment(lines[at]) for at in loop.rows(lines))
+            found[name] = TextTable(name, loop.columns, rows)
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """A table with one row a line: the lines that name its columns, and where it ends."""
+
+    header: range
+    stop: int
+    columns: tuple[str, ...]
+
+    def rows(self, lines: tuple[str, ...]) -> list[int]:
+        inside = range(self.header.stop, self.stop)
+        return [at for at in inside if _without_comment(lines[at]).strip()]
+
+
+def _lines(path: str | Path) -> tuple[str, ...]:
     # bytes that are no UTF-8 (in names) come back as they were
     with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        lines = tuple(stream)
-    tables = {}
+        return tuple(stream)
+
+
+def _blocks(lines: tuple[str, ...]) -> dict[str, tuple[int, int]]:
     starts = [at for at, line in enumerate(lines) if line.strip().startswith("data_")]
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+    ends = zip(starts, [*starts[1:], len(lines)], strict=True)
+    return {lines[start].strip()[5:]: (start, stop) for start, stop in ends}
+
+
+def _loops(lines: tuple[str, ...]) -> dict[str, _Loop]:
+    loops = {}
+    for name, (start, stop) in _blocks(lines).items():
         header = _header(lines, start, stop)
         if header is not None:
-            tables[lines[start].strip()[5:]] = (header, stop)
-    chosen = next((tables[name] for name in ("particles", "images", "") if name in tables), None)
-    for header, stop in tables.values() if chosen is None else [chosen]:
-        columns = tuple(lines[at].split()[0][1:] for at in header)
-        if "rlnImageName" not in columns:
-            continue
-        rows = [at for at in range(header.stop, stop) if _without_comment(lines[at]).strip()]
-        if rows:
-            return StarText(Path(path), lines, columns, header, np.array(rows))
-    raise InputError(path, "no table of particles", "rows with rlnImageName", "Check the file.")
+            loops[name] = _Loop(header, stop, _columns(lines, header))
+    return loops
+
+
+def _columns(lines: tuple[str, ...], header: range) -> tuple[str, ...]:
+    return tuple(lines[at].split()[0][1:] for at in header)
 
 
 def _header(lines: tuple[str, ...], start: int, stop: int) -> range | None:

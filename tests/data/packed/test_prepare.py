@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -185,6 +186,46 @@ def test_interrupted_packing_continues(stack, tmp_path, monkeypatch) -> None:
     assert sorted(f.name for f in folder.iterdir()) == sorted(f.name for f in whole.iterdir())
 
 
+@pytest.mark.parametrize("tail", [b'[0, "ab', b"null\n[3", b"\xff\xfe"])
+def test_packing_continues_after_a_stop_at_any_byte(stack, tmp_path, monkeypatch, tail) -> None:
+    whole = packed(stack, tmp_path / "whole").folder
+    folder = tmp_path / "packed"
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_digest", lambda content: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            packed(stack, folder, workers=1)
+    for _ in range(2):
+        (folder / "images.npy").write_bytes(b"")
+        with (folder / "journal.jsonl").open("ab") as stream:
+            stream.write(tail)
+        with monkeypatch.context() as patch:
+            # stopped again, behind the line that the next attempt reads
+            patch.setattr(journal.os, "fsync", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                packed(stack, folder, workers=1)
+    packed(stack, folder, workers=1)
+    assert (folder / "images.npy").read_bytes() == (whole / "images.npy").read_bytes()
+
+
+def test_flat_background_is_found_before_anything_is_written(stack, tmp_path) -> None:
+    pixels = np.memmap(stack.source.parent / "particles.mrcs", "<f4", "r+", 1024, (40, 16, 16))
+    inside = pixels[7, 6:10, 6:10].copy()
+    pixels[7] = 0.25
+    pixels[7, 6:10, 6:10] = inside * pixels[8].std() / inside.std() * 3
+    pixels.flush()
+    folder = tmp_path / "packed"
+    with pytest.raises(InputError, match=r"row 8 .*found a background without noise.*--on-bad"):
+        packed(stack, folder)
+    assert not folder.exists()
+    done = packed(stack, folder, Packing(on_bad="drop"))
+    assert done.manifest.dropped == 1
+    assert [(f.row, f.check) for f in done.findings or ()] == [(7, "flat background")]
+    assert packed(stack, tmp_path / "as_it_is", AS_IT_IS).manifest.dropped == 0
+    # the radius is that of the normalisation: at a smaller one there is noise beyond it
+    radius = Packing(particle_radius=18.0 * 2)
+    assert packed(stack, tmp_path / "small", radius).manifest.dropped == 0
+
+
 def test_a_finished_folder_is_kept(stack, tmp_path) -> None:
     folder = tmp_path / "packed"
     packed(stack, folder)
@@ -253,8 +294,20 @@ def test_a_damaged_folder_is_refused(stack, tmp_path) -> None:
     (folder / "images.npy").write_bytes(content[:5000])
     with pytest.raises(InputError, match="unreadable files"):
         open_particles(folder)
+    (folder / "images.npy").write_bytes(b"")
+    with pytest.raises(InputError, match="unreadable files"):
+        open_particles(folder)
+    with pytest.raises(InputError, match=r"unreadable files.*Remove the folder"):
+        packed(stack, folder)
     (folder / "images.npy").write_bytes(content)
     assert input_digest(open_particles(folder)) == digest
+    index = (folder / "particles.parquet").read_bytes()
+    table = pq.read_table(folder / "particles.parquet")
+    for other in (table.drop_columns(["shift_x_angstrom"]), table.slice(0, 39)):
+        pq.write_table(other, folder / "particles.parquet")
+        with pytest.raises(InputError, match=r"another particles\.parquet"):
+            open_particles(folder)
+    (folder / "particles.parquet").write_bytes(index)
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="something else"):
         open_particles(folder)
@@ -272,6 +325,12 @@ def test_a_run_on_packed_particles_is_exported_as_the_original(stack, tmp_path) 
     assert done.rows.tolist() == [row for row in range(40) if row != 3]
     table = read_star(done.path).particles
     assert table["rlnImageName"].tolist() == np.delete(stack.ids, 3).tolist()
+    latents = Run.open(run.path).latents().distribution.mean[:, 0]
+    limit = float(latents.median())
+    rows = export(Run.open(run.path), tmp_path / "rows.npy", [f"z0>{limit}"])
+    assert rows.source == folder
+    picked = open_particles(folder, tables=Tables(ind=rows.path))
+    assert picked.ids.tolist() == opened.ids[(latents > limit).numpy()].tolist()
     stack.source.write_text(stack.source.read_text() + "\n")
     with pytest.raises(InputError, match="when the particles were packed"):
         export(Run.open(run.path), tmp_path / "again.star")

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from cryolatent.data.packed.normalise import normalise
 from cryolatent.data.packed.opening import Opened
+from cryolatent.data.packed.resample import Frame, resample
 from cryolatent.data.packed.work import chunks, in_threads
 from cryolatent.data.stack import ROTATION_TOLERANCE, ParticleStack
 from cryolatent.physics import disc_to_images, rotation_defect, shift_phases
@@ -18,6 +20,10 @@ DEFOCUS_ANGSTROM = (300.0, 100_000.0)
 ASTIGMATISM_ANGSTROM = 20_000.0
 CONTRAST_IMAGES, CONTRAST_CHUNK = 1000, 64
 FEWEST, CENTRE, EDGE = 16, 0.5, 0.9
+FLAT_BACKGROUND = (
+    "a background without noise",
+    "pixels beyond the particle's radius that vary, or --normalise none",
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,48 @@ class Moments:
     Args:
         finite: Whether all pixels are.
         spread: Standard deviation of the pixels; 0 if all are equal.
+        flat: Whether the background has no noise to normalise by.
     """
 
     finite: Bool[np.ndarray, " n"]
     spread: Float[np.ndarray, " n"]
+    flat: Bool[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Background:
+    """What images are normalised by, once they are brought to their frame.
+
+    Args:
+        frame: Box and pixel size that images are brought to.
+        radius_pixels: Radius there beyond which is background.
+    """
+
+    frame: Frame
+    radius_pixels: float
+
+    def varies(self, images: Float[np.ndarray, "n y x"], frame: Frame) -> Bool[np.ndarray, " n"]:
+        """Whether the backgrounds of images vary; the images are left as they are.
+
+        Args:
+            images: Images as they are.
+            frame: Their box and pixel size.
+
+        Returns:
+            One entry per image.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            brought = resample(images, frame.pixel_size_angstrom, self.frame)
+        if brought is images:
+            brought = images.copy()
+        return normalise(brought, self.radius_pixels)
 
 
 def measure(
-    opened: Opened, workers: int, progress: Callable[[int], None] = lambda done: None
+    opened: Opened,
+    workers: int,
+    progress: Callable[[int], None] = lambda done: None,
+    background: Background | None = None,
 ) -> Moments:
     """Read every image once.
 
@@ -63,25 +103,31 @@ def measure(
         opened: The particles.
         workers: Number of threads.
         progress: Called with the number of images read.
+        background: What images will be normalised by; None if they will not be.
 
     Returns:
         One entry per particle.
     """
     finite, spread = np.zeros(len(opened), dtype=bool), np.zeros(len(opened))
+    flat = np.zeros(len(opened), dtype=bool)
     done = 0
     for number, part in enumerate(opened.parts):
         rows = np.flatnonzero(opened.part == number)
-        places, source = opened.position[rows], part.images
+        places = opened.position[rows]
 
-        def look(chunk: range, places=places, source=source) -> tuple[np.ndarray, np.ndarray]:
-            return image_moments(source.read(places[chunk.start : chunk.stop]))
+        def look(chunk: range, places=places, part=part) -> tuple[np.ndarray, ...]:
+            images = part.images.read(places[chunk.start : chunk.stop])
+            varies = np.ones(len(images), dtype=bool)
+            if background is not None:
+                varies = background.varies(images, part.frame)
+            return *image_moments(images), ~varies
 
         for chunk, found in in_threads(look, chunks(len(rows), part.frame.box), workers):
             here = rows[chunk.start : chunk.stop]
-            finite[here], spread[here] = found
+            finite[here], spread[here], flat[here] = found
             done += len(here)
             progress(done)
-    return Moments(finite, spread)
+    return Moments(finite, spread, flat)
 
 
 def image_moments(images: Float[np.ndarray, "n y x"]) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +193,10 @@ def image_findings(opened: Opened, moments: Moments) -> list[Finding]:
         _finding(opened, at, check, what, "a finite, varying image")
         for check, (bad, what) in broken.items()
         for at in np.flatnonzero(bad).tolist()
+    ]
+    found += [
+        _finding(opened, at, "flat background", *FLAT_BACKGROUND)
+        for at in np.flatnonzero(moments.flat & finite & ~constant).tolist()
     ]
     for number in range(len(opened.parts)):
         rows = np.flatnonzero((opened.part == number) & finite & ~constant)

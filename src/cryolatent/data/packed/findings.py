@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cryolatent.data.packed.checks import Finding
 from cryolatent.errors import InputError
+from cryolatent.io.files import write_atomically, write_text_atomically
 
 SCHEMA = pa.schema(
     [
@@ -32,8 +33,9 @@ def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
         findings: What was found; there may be nothing.
     """
     entries = [asdict(finding) | {"row": finding.row + 1} for finding in findings]
-    (folder / "findings.json").write_text(json.dumps(entries, indent=1) + "\n")
-    pq.write_table(pa.Table.from_pylist(entries, SCHEMA), folder / "findings.parquet")
+    write_text_atomically(folder / "findings.json", json.dumps(entries, indent=1) + "\n")
+    table = pa.Table.from_pylist(entries, SCHEMA)
+    write_atomically(folder / "findings.parquet", lambda partial: pq.write_table(table, partial))
 
 
 def count_checks(findings: Sequence[Finding]) -> str:

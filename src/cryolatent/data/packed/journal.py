@@ -1,11 +1,13 @@
 """Images written chunk by chunk into one file, with a journal from which the work continues."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -44,6 +46,7 @@ def write_images(
         InputError: If another process packs into the folder now.
     """
     with _locked(folder / JOURNAL) as journal:
+        _end_line(folder / JOURNAL)
         kept = _read(folder / JOURNAL)
         descriptor, first = _open(folder / IMAGES, (len(source), source.box, source.box), dtype)
         size = source.box**2 * np.dtype(dtype).itemsize
@@ -60,7 +63,9 @@ def write_images(
             _write(descriptor, content, place)
             digest = _digest(content)
             # one short append: lines of several threads do not mix
-            os.write(journal.fileno(), f"{json.dumps([chunk.start, digest])}\n".encode())
+            line = f"{json.dumps([chunk.start, digest])}\n".encode()
+            if os.write(journal.fileno(), line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), journal.name)
             return digest
 
         try:
@@ -69,6 +74,8 @@ def write_images(
                 whole.update(bytes.fromhex(digest))
                 progress(chunk.stop)
             os.fsync(descriptor)
+        except OSError as error:
+            raise _named(error, folder) from None
         finally:
             os.close(descriptor)
     return whole.hexdigest()
@@ -87,32 +94,48 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _read(path: Path) -> dict[int, str]:
-    text = path.read_text()
-    # a last line without its end was cut short
-    return dict(json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines())
+    kept = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            start, digest = json.loads(line)
+            kept[int(start)] = str(digest)
+        except (ValueError, TypeError):
+            continue  # a line that was cut short: its chunk is made again
+    return kept
+
+
+def _end_line(path: Path) -> None:
+    """Cut off a last line without its end, which the next line would be written behind."""
+    content = path.read_bytes()
+    os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _open(path: Path, shape: tuple[int, int, int], dtype: str) -> tuple[int, int]:
     """Open the file with its header and its room on the disk; where the images begin."""
-    if not path.exists():
-        with path.open("wb") as stream:
-            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(stream, header)
-    with path.open("rb") as stream:
-        np.lib.format.read_magic(stream)
-        np.lib.format.read_array_header_1_0(stream)
-        first = stream.tell()
-    descriptor = os.open(path, os.O_RDWR)
+    start = BytesIO()
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(start, header)
+    first = start.tell()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     total = first + int(np.prod(shape)) * np.dtype(dtype).itemsize
     try:
+        # every time: a full disk or a crash may have left a part of it
+        _write(descriptor, start.getbuffer(), 0)
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, 0, total)
         else:
             os.ftruncate(descriptor, total)
     except OSError as error:
         os.close(descriptor)
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise _named(error, path) from None
     return descriptor, first
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The error with a path: a full disk is reported without saying what was being written."""
+    if error.filename is not None:
+        return error
+    return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def _write(descriptor: int, content: memoryview, place: int) -> None:

@@ -40,19 +40,8 @@ class NormalisedImages(ImageSource):
         """Images at some positions, float32, ``[n, y, x]``."""
         images = self.source.read(positions)
         if self.radius_pixels is not None:
-            flat = images.reshape(len(images), -1)
-            outside = _outside(self.box, self.radius_pixels)
-            # a large mean would leave the variance few digits
-            level = flat.mean(axis=1, keepdims=True)
-            flat -= level
-            background = flat[:, outside]
-            mean = background.mean(axis=1)
-            background -= mean[:, None]
-            spread = np.sqrt(np.einsum("ij,ij->i", background, background) / background.shape[1])
-            # rounding leaves a trace in pixels that are all equal
-            self._check(spread > LEAST * (np.abs(level[:, 0]) + np.abs(mean)), positions)
-            flat -= mean[:, None]
-            flat /= spread[:, None]
+            varies = normalise(images, self.radius_pixels)
+            self._check(varies, positions)
         if self.window is not None:
             half = self.box / 2
             edge = max((WINDOW_END - self.window) * half, 1e-3)
@@ -82,6 +71,33 @@ class NormalisedImages(ImageSource):
         return NormalisedImages(
             self.box, self.source.select(positions), self.radius_pixels, self.window
         )
+
+
+def normalise(images: Float[np.ndarray, "n y x"], radius_pixels: float) -> Bool[np.ndarray, " n"]:
+    """Bring images to a background of mean 0 and variance 1, in place.
+
+    Args:
+        images: Images, which are overwritten; those whose background is flat with anything.
+        radius_pixels: Radius beyond which is background.
+
+    Returns:
+        For each image whether its background varies.
+    """
+    flat = images.reshape(len(images), -1)
+    outside = _outside(images.shape[-1], radius_pixels)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        # a large mean would leave the variance few digits
+        level = flat.mean(axis=1, keepdims=True)
+        flat -= level
+        background = flat[:, outside]
+        mean = background.mean(axis=1)
+        background -= mean[:, None]
+        spread = np.sqrt(np.einsum("ij,ij->i", background, background) / background.shape[1])
+        # rounding leaves a trace in pixels that are all equal
+        varies = spread > LEAST * (np.abs(level[:, 0]) + np.abs(mean))
+        flat -= mean[:, None]
+        flat /= spread[:, None]
+    return varies
 
 
 def _outside(box: int, radius_pixels: float) -> Int[np.ndarray, " m"]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 import cryolatent
-from cryolatent.data.packed.checks import Finding, contrast_score, find_all, measure
+from cryolatent.data.packed.checks import Background, Finding, contrast_score, find_all, measure
 from cryolatent.data.packed.findings import refuse, write_findings
 from cryolatent.data.packed.journal import JOURNAL, write_images
 from cryolatent.data.packed.normalise import NormalisedImages
@@ -24,6 +23,7 @@ from cryolatent.data.packed.reading import (
     PackedManifest,
     file_digest,
     index_table,
+    open_packed,
     read_manifest,
 )
 from cryolatent.data.packed.resample import Frame, common_frame
@@ -31,6 +31,7 @@ from cryolatent.data.packed.work import available_cores, chunks
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.statistics import StackStatistics, scan
 from cryolatent.errors import InputError
+from cryolatent.io.files import write_atomically, write_text_atomically
 
 PLAN = "preparing.json"
 SAMPLE = 1000
@@ -125,7 +126,10 @@ def pack(
         kept, score = np.array(plan["kept"]), plan["contrast_score"]
         stack = normalised(opened.select(kept), frame, packing)
     else:
-        moments = measure(opened, workers, stage("checking images", len(opened)))
+        radius = _radius_pixels(frame, packing)
+        background = None if packing.normalise == "none" else Background(frame, radius)
+        watch = stage("checking images", len(opened))
+        moments = measure(opened, workers, watch, background)
         findings = tuple(find_all(opened, moments))
         show(findings)
         if packing.on_bad == "error":
@@ -137,7 +141,7 @@ def pack(
         stack = normalised(opened.select(kept), frame, packing)
         score = _check_contrast(stack, packing)
         _begin(folder, stack, packing, findings)
-        _write_text(
+        write_text_atomically(
             folder / PLAN,
             json.dumps(request | {"kept": kept.tolist(), "contrast_score": score}),
         )
@@ -163,7 +167,7 @@ def pack(
         index_sha256=file_digest(folder / INDEX),
         images_sha256=digest,
     )
-    _write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     for part in (PLAN, JOURNAL):
         (folder / part).unlink()
     return Packed(folder, manifest, findings, True)
@@ -262,6 +266,11 @@ def _lasting(packing: Packing) -> dict[str, Any]:
 def _same(folder: Path, request: dict[str, Any]) -> PackedManifest:
     manifest = read_manifest(folder)
     if {name: getattr(manifest, name) for name in request} == request:
+        try:
+            open_packed(folder)
+        except InputError as error:
+            way_out = f"Remove the folder {folder}, then give this command again."
+            raise InputError(folder, error.found, error.expected, way_out) from None
         return manifest
     changed = _differences(manifest.options, request["options"]) or "of another or changed input"
     raise InputError(
@@ -277,8 +286,10 @@ def _differences(there: dict[str, Any], wanted: dict[str, Any]) -> str:
 def _check_free(folder: Path, request: dict[str, Any]) -> None:
     # a call that was stopped before its plan leaves no more than these
     own = {INDEX, "findings.json", "findings.parquet", "statistics.json"}
+    unfinished = tuple(f".{name}." for name in (*own, PLAN))
     there = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
-    if not folder.exists() or (folder.is_dir() and not there - own - {f".{PLAN}.partial"}):
+    there = {name for name in there - own if not name.startswith(unfinished)}
+    if not folder.exists() or (folder.is_dir() and not there):
         return
     found = "other files" if folder.is_dir() else "a file"
     if (folder / PLAN).exists():
@@ -324,20 +335,11 @@ def _begin(
     statistics = scan(stack.select(picked), _radius_pixels(frame, packing))
     folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder, findings)
-    pq.write_table(index_table(stack), folder / INDEX)
-    _write_text(folder / "statistics.json", _statistics_text(statistics, len(picked)))
+    index = index_table(stack)
+    write_atomically(folder / INDEX, lambda partial: pq.write_table(index, partial))
+    write_text_atomically(folder / "statistics.json", _statistics_text(statistics, len(picked)))
 
 
 def _statistics_text(statistics: StackStatistics, images: int) -> str:
     spectra = {name: values.tolist() for name, values in vars(statistics).items()}
     return json.dumps({"images": images} | spectra, indent=1) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or nothing."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)

@@ -188,9 +188,13 @@ def open_packed(
         table = pq.read_table(folder / INDEX)
         stat = path.stat()
         images = _mapped(path, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+    # an array file without a byte is an EOFError
+    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(folder, f"unreadable files ({reason})", KIND, AGAIN) from None
+    if file_digest(folder / INDEX) != manifest.index_sha256:
+        found = f"another {INDEX} than was packed"
+        raise InputError(folder, found, f"SHA-256 {manifest.index_sha256[:12]}...", AGAIN)
     shape = (count, manifest.box, manifest.box)
     if images.shape != shape or images.dtype != manifest.dtype or len(table) != count:
         found = f"{len(table)} particles and images of {images.dtype} {images.shape}"
