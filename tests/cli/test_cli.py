@@ -315,7 +315,11 @@ def test_signal_leaves_a_run_that_resumes(
 ) -> None:
     out = tmp_path / "run"
     tokens = ["train", str(data / "particles.star"), "-o", str(out), *SMALL[2:], "--epochs", "9999"]
-    script = f"import sys; from cryolatent.cli import main; main({tokens!r})"
+    # where the tests run in the background, a shell may have told them to ignore interrupts
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        f"from cryolatent.cli import main; main({tokens!r})"
+    )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE
