@@ -17,13 +17,14 @@ from pathlib import Path
 
 import torch
 
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_star, scan
 from cryolatent.models.decoders.encodings import GeometricEncoding
 from cryolatent.models.decoders.mlp import POINTS_AT_ONCE
-from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
-from cryolatent.runs.system import assemble, objective
+from cryolatent.models.setting import Setting
+from cryolatent.sessions.systems import build
 from cryolatent.train.coefficients import subset_of_step
-from cryolatent.train.loop import step
+from cryolatent.train.gradient import Gradient, step
 from cryolatent.train.memory import keep_freed_memory
 from cryolatent.train.optimisers import build_optimisers
 from cryolatent.train.randomness import epoch_order, seeded
@@ -40,17 +41,18 @@ OPTIONS = (
 
 def training(stack: ParticleStack, **options: object) -> Callable[[], None]:
     """Begin a training, of which each call makes a step."""
-    optimisation = OptimisationConfig.model_validate({"batch_size": BATCH} | options)
-    model = ModelConfig(z_dim=4, decoder_width=WIDTH, decoder_layers=LAYERS)
-    config = TrainConfig(model=model, optimisation=optimisation).resolved()
+    usual = {"posterior": "encoder", "batch_size": BATCH, "z_dim": 4}
+    usual |= {"decoder_width": WIDTH, "decoder_layers": LAYERS}
+    config = TrainConfig.of(usual | options).resolved()
     statistics = scan(stack.select(torch.arange(256)), 0.45 * stack.disc.box)
-    system = assemble(config, stack.disc, len(stack), statistics)
-    optimisers, loss_of = build_optimisers(system, config), objective(config, 0)
+    system = build(config, Setting(stack.geometry, len(stack), 4, statistics=statistics))
+    optimisers = build_optimisers(system, config.method.learning_rate)
+    loss_of = Gradient(config.method, config.objective).objective_at(0)
     batches = iter(enumerate(epoch_order(len(stack), 0, 0).split(BATCH)))
 
     def one() -> None:
         number, index = next(batches)
-        subset = subset_of_step(stack.disc, config.optimisation, 0, number)
+        subset = subset_of_step(stack.disc, config.method, 0, 0, number)
         batch = stack.batch(index).comparing(subset)
         step(loss_of, batch, system, optimisers, seeded(0, number))
 

@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.coordinate_network import alternate, machine
 from cryolatent.data import DigitSet
-from cryolatent.runs.system import assemble_pixels, objective
+from cryolatent.models.setting import Setting
+from cryolatent.sessions.systems import build
 from cryolatent.studies.mnist.experiments import BY_NAME
-from cryolatent.train.loop import TRAININGS, check_finite, step
+from cryolatent.train.gradient import Gradient, check_finite, step
 from cryolatent.train.memory import keep_freed_memory
 from cryolatent.train.optimisers import build_optimisers
 from cryolatent.train.progress import Progress
@@ -56,11 +57,11 @@ class Plain(nn.Module):
 
 def trainer(digits: DigitSet, name: str) -> Callable[[], None]:
     """Begin a training, of which each call makes a step as the loop makes it."""
-    config = BY_NAME[name].config(0)
-    system = assemble_pixels(config, SIDE, len(digits))
-    optimisers, loss_of = build_optimisers(system, config), objective(config, 0)
-    training, progress = TRAININGS["digits"], Progress()
-    options = config.optimisation
+    config = BY_NAME[name].config(0).resolved()
+    system = build(config, Setting(digits.geometry, len(digits), config.posterior.z_dim))
+    method, progress = Gradient(config.method, config.objective), Progress()
+    optimisers = build_optimisers(system, config.method.learning_rate)
+    loss_of = method.objective_at(0)
 
     def batches() -> Iterator[Tensor]:
         while True:
@@ -69,7 +70,7 @@ def trainer(digits: DigitSet, name: str) -> Callable[[], None]:
     order = batches()
 
     def one() -> None:
-        batch = training.batch(digits, next(order), options, progress)
+        batch = method.batch(system, digits, next(order), progress)
         terms = step(loss_of, batch, system, optimisers, seeded(0, progress.step))
         check_finite(terms, batch, digits, progress)
         progress.count(terms)

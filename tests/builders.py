@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from cryolatent.config.training import TrainConfig, belonging
 from cryolatent.data import (
     Batch,
     DigitSet,
@@ -20,13 +21,6 @@ from cryolatent.data import (
 from cryolatent.models import FourierGaussian, GenerativeModel, SubspaceDecoder
 from cryolatent.models.decoders.coefficients import CoefficientMap
 from cryolatent.physics import CTF, FourierDisc, FourierLattice, Interpolation, Poses, soft_sphere
-from cryolatent.runs.config import (
-    DataConfig,
-    ModelConfig,
-    OptimisationConfig,
-    SearchConfig,
-    TrainConfig,
-)
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
 
@@ -95,34 +89,13 @@ def small_stack(folder: Path, **options: object) -> ParticleStack:
     return open_star(folder / "particles.star")
 
 
-def small_config(posterior: str, **optimisation: object) -> TrainConfig:
-    options = {"epochs": 2, "threads": 1, "learning_rate": 2e-3} | optimisation
-    return TrainConfig(
-        data=DataConfig(),
-        model=ModelConfig.model_validate(
-            {
-                "posterior": posterior,
-                "z_dim": 2,
-                "encoder_width": 16,
-                "encoder_layers": 1,
-                "decoder_width": 16,
-                "decoder_layers": 1,
-            }
-        ),
-        optimisation=OptimisationConfig.model_validate(options),
-    ).resolved()
+def small_config(posterior: str, **options: object) -> TrainConfig:
+    usual = {"epochs": 2, "threads": 1, "learning_rate": 2e-3, "z_dim": 2} | SMALL_NETWORKS
+    return _config(usual, {"posterior": posterior} | options)
 
 
 def exact_config(posterior: str, **options: object) -> TrainConfig:
-    """A configuration of an exact posterior; options of its model or of its search."""
-    parts = {"posterior": posterior, "z_dim": 4} | options
-    model = {k: v for k, v in parts.items() if k in ModelConfig.model_fields}
-    search = {k: v for k, v in parts.items() if k not in model}
-    return TrainConfig(
-        model=ModelConfig.model_validate(model),
-        optimisation=OptimisationConfig(threads=1),
-        search=SearchConfig.model_validate(search),
-    ).resolved()
+    return TrainConfig.of({"posterior": posterior, "z_dim": 4, "threads": 1} | options)
 
 
 def spectra(stack: ParticleStack) -> StackStatistics:
@@ -183,20 +156,19 @@ def small_digits(count: int, side: int = 6, seed: int = 0) -> DigitSet:
     )
 
 
-def digit_config(posterior: str, **optimisation: object) -> TrainConfig:
-    options = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "beta_warmup": 0}
-    return TrainConfig(
-        model=ModelConfig.model_validate(
-            {
-                "posterior": posterior,
-                "decoder": "pixel",
-                "z_dim": 2,
-                "encoder_width": 16,
-                "encoder_layers": 1,
-                "encoder_residual": False,
-                "decoder_width": 16,
-                "decoder_layers": 1,
-            }
-        ),
-        optimisation=OptimisationConfig.model_validate(options | {"threads": 1} | optimisation),
-    ).resolved()
+def digit_config(posterior: str, **options: object) -> TrainConfig:
+    usual = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "beta_warmup": 0, "z_dim": 2}
+    usual |= {"threads": 1, "encoder_residual": False} | SMALL_NETWORKS
+    return _config(usual, {"posterior": posterior, "decoder": "pixel"} | options)
+
+
+SMALL_NETWORKS = {"encoder_width": 16, "encoder_layers": 1} | {
+    "decoder_width": 16,
+    "decoder_layers": 1,
+}
+
+
+def _config(usual: dict, asked: dict) -> TrainConfig:
+    """Usual options where the parts have them, and those asked for whether they have or not."""
+    kept = {k: v for k, v in belonging(usual | asked).items() if k not in asked}
+    return TrainConfig.of(kept | asked)

@@ -15,16 +15,17 @@ from cryolatent.data import ParticleStack, Tables, open_particles
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star, read_star_text, read_volume, write_cs
 from cryolatent.models import DiagonalNormal, Distribution, OneOf
+from cryolatent.models.latents import Latents
 from cryolatent.runs.manifest import Manifest
-from cryolatent.runs.run import Checkpoint, Latents, Run
+from cryolatent.runs.run import Run
+from cryolatent.train.recorder import Checkpoint
 
 COUNT = 40
 
 
 def finished(folder: Path, stack: ParticleStack, believed: Distribution, **data) -> Run:
     """A run that was never trained, with given latents."""
-    config = small_config("table")
-    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
+    config = small_config("table", **data)
     manifest = Manifest.of(stack, seed=0, threads=1)
     run = Run.create(folder, config, manifest, Checkpoint({}, {"epoch": 0}))
     run.write_latents(

@@ -13,10 +13,12 @@ from cryolatent.analysis.local_volumes import kernel_weights
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume
 from cryolatent.models import DiagonalNormal
+from cryolatent.models.latents import Latents
 from cryolatent.physics import fourier_shell_correlation
 from cryolatent.runs.manifest import Manifest
-from cryolatent.runs.run import Checkpoint, Latents, Run
+from cryolatent.runs.run import Run
 from cryolatent.simulate.truth import Truth
+from cryolatent.train.recorder import Checkpoint
 
 
 def finished_run(folder: Path, means: torch.Tensor, stack) -> Run:

@@ -17,8 +17,9 @@ from cryolatent.analysis import (
 )
 from cryolatent.report import render
 from cryolatent.runs.run import Run
+from cryolatent.sessions.training import begin, train
 from cryolatent.simulate.truth import Truth
-from cryolatent.train import Watch, prepare, train
+from cryolatent.train import Watch
 
 N = 600
 MOTION = {"motion": 60.0, "only": ("mature",), "junk": 0.0}
@@ -125,7 +126,7 @@ def test_oracles_angles_are_as_uncertain_as_it_says(tmp_path: Path) -> None:
 def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Truth]:
     folder = tmp_path_factory.mktemp("moving")
     stack = small_stack(folder / "data", **MOTION)
-    run = prepare(folder / "run", small_config("table"), stack, Watch())
+    run = begin(folder / "run", small_config("table"), stack, Watch())
     train(run, stack)
     run = Run.open(run.path)
     analyze(run, clusters=2, truth=folder / "data" / "truth")

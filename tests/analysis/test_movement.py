@@ -11,7 +11,8 @@ from cryolatent.analysis.movement import movement
 from cryolatent.analysis.summary import read_summary
 from cryolatent.report import render
 from cryolatent.runs.run import Run
-from cryolatent.train import Watch, prepare, train
+from cryolatent.sessions.training import begin, train
+from cryolatent.train import Watch
 
 
 def test_movement_worked_by_hand() -> None:
@@ -59,7 +60,7 @@ def test_frozen_table_gets_a_note_and_no_warning() -> None:
 )
 def test_analysis_and_report_say_so(tmp_path: Path, rate: float, says: str | None) -> None:
     stack = small_stack(tmp_path / "data", particles=20)
-    run = prepare(tmp_path / "run", small_config("table", table_learning_rate=rate), stack, Watch())
+    run = begin(tmp_path / "run", small_config("table", table_learning_rate=rate), stack, Watch())
     train(run, stack)
     run = Run.open(run.path)
     summary = analyze(run, clusters=2)

@@ -11,8 +11,9 @@ from cryolatent.errors import InputError
 from cryolatent.io import read_volume
 from cryolatent.models import Decoder
 from cryolatent.runs.run import Run
+from cryolatent.sessions.training import begin, train
 from cryolatent.simulate.truth import Truth
-from cryolatent.train import Watch, prepare, train
+from cryolatent.train import Watch
 
 
 class PerfectDecoder(Decoder):
@@ -61,7 +62,7 @@ def test_fsc_of_the_true_volume_is_one_and_of_another_less(tmp_path: Path) -> No
 def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     folder = tmp_path_factory.mktemp("analysed")
     stack = small_stack(folder / "data", junk=0.1)
-    run = prepare(folder / "run", small_config("table"), stack, Watch())
+    run = begin(folder / "run", small_config("table"), stack, Watch())
     train(run, stack)
     run = Run.open(run.path)
     analyze(run, clusters=3, truth=folder / "data" / "truth")

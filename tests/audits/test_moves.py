@@ -14,7 +14,8 @@ from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.train import Watch, prepare, train
+from cryolatent.sessions.training import begin, train
+from cryolatent.train import Watch
 
 ALL_TESTS = [
     test(consistent=consistent)
@@ -30,9 +31,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
 
 def begun(path: Path, stack: ParticleStack, posterior: str, frame: str = "raw") -> Run:
     """A run that was not trained: the audits ask of a function, however it was found."""
-    config = small_config(posterior)
-    model = config.model.model_copy(update={"evidence_frame": frame})
-    return prepare(path, config.model_copy(update={"model": model}), stack, Watch())
+    options = {"evidence_frame": frame} if posterior == "encoder" else {}
+    return begin(path, small_config(posterior, **options), stack, Watch())
 
 
 def with_posterior(run: Run, **values: float | torch.Tensor) -> Run:
@@ -114,9 +114,8 @@ def test_tables_hold_the_latents_before_and_after(stack: ParticleStack, tmp_path
 def test_run_is_asked_as_it_was_trained(
     stack: ParticleStack, tmp_path: Path, twin: str | None
 ) -> None:
-    config = small_config("encoder", epochs=1)
-    data = config.data.model_copy(update={"twin": twin})
-    run = prepare(tmp_path / "run", config.model_copy(update={"data": data}), stack, Watch())
+    config = small_config("encoder", epochs=1, twin=twin)
+    run = begin(tmp_path / "run", config, stack, Watch())
     train(run, stack)
     columns = ShiftTest(consistent=True).run(run).tables["pairs"].columns
     found = np.array([columns["z_0"], columns["z_1"]], float).T

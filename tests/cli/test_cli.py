@@ -13,9 +13,12 @@ import pytest
 
 from builders import small_stack
 from cryolatent.cli.main import run
+from cryolatent.config.flags import train_flags
+from cryolatent.config.training import flag
 from cryolatent.runs.run import Run
 
-SMALL = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1", "--encoder-width", "8"]
+NETWORK = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1"]
+SMALL = ["--posterior", "encoder", "--encoder-width", "8", *NETWORK]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_from_star_to_report(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     star, out = str(data / "particles.star"), str(tmp_path / "run")
     train = ["train", star, "-o", out, "--posterior", "table", "--z-dim", "8"]
-    assert run([*train, *SMALL]) == 0
+    assert run([*train, *NETWORK]) == 0
     assert run(["analyze", out, "--truth", str(data / "truth"), "--clusters", "3"]) == 0
     assert run(["report", out]) == 0
     chosen = tmp_path / "chosen.star"
@@ -46,7 +49,7 @@ def test_points_have_no_elbo_on_the_terminal_or_the_page(
 ) -> None:
     out = str(tmp_path / "run")
     star = str(data / "particles.star")
-    assert run(["train", star, "-o", out, "--posterior", "point-table", *SMALL]) == 0
+    assert run(["train", star, "-o", out, "--posterior", "point-table", *NETWORK]) == 0
     assert run(["analyze", out]) == 0
     assert run(["report", out]) == 0
     printed = capsys.readouterr()
@@ -98,7 +101,7 @@ def test_config_file_gives_options_and_flags_override(data: Path, tmp_path: Path
     again = ["train", star, "-o", str(tmp_path / "b"), "--config", config, "--seed", "5"]
     assert run(again) == 0
     made = Run.open(tmp_path / "b").config
-    assert (made.model.z_dim, made.optimisation.seed) == (3, 5)
+    assert (made.posterior.z_dim, made.session.seed) == (3, 5)
 
 
 def test_resume_refuses_other_options(
@@ -216,7 +219,7 @@ def test_epochs_that_are_done_cannot_be_undone(
 ) -> None:
     out = str(tmp_path / "run")
     star = str(data / "particles.star")
-    assert run(["train", star, "-o", out, *SMALL[2:], "--epochs", "2"]) == 0
+    assert run(["train", star, "-o", out, *SMALL[:4], *NETWORK[2:], "--epochs", "2"]) == 0
     assert run(["train", "-o", out, "--resume", "--epochs", "1"]) == 2
     assert "at least the 2 done" in capsys.readouterr().err
 
@@ -238,7 +241,7 @@ def test_run_resumes_from_another_folder(
 def test_frozen_table_and_few_particles_are_analysed_and_reported(tmp_path: Path) -> None:
     small_stack(tmp_path / "data", particles=4)
     out = str(tmp_path / "run")
-    train = ["train", str(tmp_path / "data" / "particles.star"), "-o", out, *SMALL]
+    train = ["train", str(tmp_path / "data" / "particles.star"), "-o", out, *NETWORK]
     assert run([*train, "--posterior", "table", "--table-learning-rate", "0"]) == 0
     assert run(["analyze", out]) == 0
     assert run(["report", out]) == 0
@@ -296,6 +299,18 @@ def test_findings_are_shown_and_dark_particles_named(
     assert "warning: particles may be dark" in printed
 
 
+def test_help_shows_a_dozen_options_and_help_all_every_one(capsys: pytest.CaptureFixture) -> None:
+    assert run(["train", "--help"]) == 0
+    short = capsys.readouterr().out
+    assert run(["train", "--help-all"]) == 0
+    full = capsys.readouterr().out
+    options = {flag(name) for name in train_flags().model_fields}
+    shown = {option for option in options if f"{option} " in short}
+    assert 10 <= len(shown) <= 20
+    assert {option for option in options if f"{option} " in full} == options
+    assert "Posterior table" in full
+
+
 def test_help_and_version_import_nothing_heavy() -> None:
     script = (
         "import sys; from cryolatent.cli.main import run; code = run(['train', '--help']);"
@@ -314,7 +329,16 @@ def test_signal_leaves_a_run_that_resumes(
     data: Path, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     out = tmp_path / "run"
-    tokens = ["train", str(data / "particles.star"), "-o", str(out), *SMALL[2:], "--epochs", "9999"]
+    tokens = [
+        "train",
+        str(data / "particles.star"),
+        "-o",
+        str(out),
+        *SMALL[:4],
+        *NETWORK[2:],
+        "--epochs",
+        "9999",
+    ]
     # where the tests run in the background, a shell may have told them to ignore interrupts
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"

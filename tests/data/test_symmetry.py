@@ -12,10 +12,10 @@ from cryolatent.data import open_particles, open_star, original_names
 from cryolatent.errors import InputError
 from cryolatent.io import read_star
 from cryolatent.physics import Poses, symmetry_rotations
-from cryolatent.runs.config import DataConfig
 from cryolatent.runs.run import Run
+from cryolatent.sessions.training import begin, train
 from cryolatent.simulate.truth import Truth
-from cryolatent.train import Watch, prepare, train
+from cryolatent.train import Watch
 
 
 def test_copies_see_the_same_images_from_turned_poses(files):
@@ -89,9 +89,9 @@ def test_unknown_group_is_refused(files):
 
 def test_run_of_copies_is_trained_opened_and_matched(tmp_path):
     small_stack(tmp_path / "data", particles=6)
-    config = small_config("table", epochs=1).model_copy(update={"data": DataConfig(symmetry="C2")})
+    config = small_config("table", epochs=1, symmetry="C2")
     stack = open_particles(tmp_path / "data" / "particles.star", **config.data.reading())
-    run = prepare(tmp_path / "run", config, stack, Watch())
+    run = begin(tmp_path / "run", config, stack, Watch())
     train(run, stack)
     opened = Run.open(run.path)
     assert opened.open_stack().ids.tolist() == stack.ids.tolist()

@@ -29,6 +29,7 @@ from cryolatent.models import (
     SemiAmortized,
     SubspaceDecoder,
 )
+from cryolatent.models.contrast import Contrast
 from cryolatent.models.decoders.coefficients import (
     CoefficientMap,
     Fourier,
@@ -72,15 +73,16 @@ POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "encoder, aligned": lambda: encoder("aligned"),
     "semi-amortised": lambda: SemiAmortized(encoder("raw"), steps=2),
     "table": lambda: LookupTable(PARTICLES, Z_DIM),
+    "table with contrast": lambda: LookupTable(PARTICLES, Z_DIM),
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
     "point table": lambda: points(sparse=True),
     "dense point table": lambda: points(sparse=False),
     "fitted": lambda: Fitted(DiagonalNormal, Z_DIM, starts=2, steps=3),
     "fitted points": lambda: Fitted(Delta, Z_DIM, starts=2, steps=3),
     "exact": lambda: ExactGaussian(Z_DIM),
-    "exact with contrast": lambda: ExactGaussian(Z_DIM, contrast_spread=0.2),
+    "exact with contrast": lambda: ExactGaussian(Z_DIM),
     "categorical": lambda: Categorical(Z_DIM),
-    "categorical with contrast": lambda: Categorical(Z_DIM, contrast_spread=0.2),
+    "categorical with contrast": lambda: Categorical(Z_DIM),
 }
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "mlp": lambda: MlpDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
@@ -106,8 +108,9 @@ def decoders_for(posterior: str) -> tuple[str, ...]:
 PAIRS = [(posterior, decoder) for posterior in POSTERIORS for decoder in decoders_for(posterior)]
 
 
-def model_with(decoder: Decoder) -> GenerativeModel:
-    return GenerativeModel(decoder, FourierGaussian(DISC, FLAT.background, FLAT.power))
+def model_with(decoder: Decoder, posterior: str = "") -> GenerativeModel:
+    contrast = Contrast.of_spread(0.2 if "contrast" in posterior else 0.0)
+    return GenerativeModel(decoder, FourierGaussian(DISC, FLAT.background, FLAT.power, contrast))
 
 
 @pytest.fixture(params=POSTERIORS)
@@ -122,7 +125,7 @@ def posterior(name: str) -> Posterior:
 
 @pytest.fixture
 def model(name: str) -> GenerativeModel:
-    return model_with(DECODERS[decoders_for(name)[0]]())
+    return model_with(DECODERS[decoders_for(name)[0]](), name)
 
 
 @pytest.fixture(params=DECODERS)
@@ -144,7 +147,7 @@ def test_posterior_has_one_row_per_particle(
 @pytest.mark.parametrize(("posterior_name", "decoder_name"), PAIRS)
 def test_gradient_reaches_every_parameter(posterior_name: str, decoder_name: str) -> None:
     posterior, decoder = POSTERIORS[posterior_name](), DECODERS[decoder_name]()
-    model = model_with(decoder)
+    model = model_with(decoder, posterior_name)
     NegativeElbo()(random_batch(PARTICLES), posterior, model).total.sum().backward()
     for name, parameter in [*posterior.named_parameters(), *decoder.named_parameters()]:
         assert parameter.grad is not None, name

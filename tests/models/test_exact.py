@@ -16,8 +16,9 @@ from cryolatent.models import (
     LookupTable,
     OneOf,
 )
+from cryolatent.models.contrast import Contrast
 from cryolatent.models.decoders.coefficients import Linear, Shares
-from cryolatent.models.exact import Contrast, class_moments, normal_moments
+from cryolatent.models.exact import Moments, class_moments, normal_moments
 
 PARTICLES = 3
 SPREADS = pytest.mark.parametrize("spread", [0.0, 0.2])
@@ -114,15 +115,56 @@ def terms(model: GenerativeModel, batch: Batch) -> tuple[Tensor, Tensor]:
     return batch.sum_by_particle(gram), batch.sum_by_particle(inner)
 
 
+def moments_of(model: GenerativeModel, batch: Batch, contrast: Contrast) -> Moments:
+    return normal_moments(*terms(model, batch), contrast)
+
+
+@SPREADS
+@COUNTS
+def test_likelihood_of_a_latent_is_averaged_over_contrasts(
+    spread: float, per_particle: int
+) -> None:
+    model = subspace_model(Linear(2))
+    contrast = model.likelihood.contrast = Contrast.of_spread(spread)
+    batch, z = observed(model, per_particle), torch.randn(PARTICLES, 2)
+    empty = batch.sum_by_particle(model.likelihood.negative_log(batch.images, 0 * batch.images))
+    found = model.misfit(batch)(z)
+    for particle in range(PARTICLES):
+        score = log_likelihood(model, batch, particle, z[particle, None], contrast.values)
+        expected = (score + contrast.log_weights).logsumexp(-1)[0] - empty[particle]
+        close(-found[particle], expected)
+
+
+def test_residuals_are_those_at_the_contrast_that_the_images_show() -> None:
+    model = subspace_model(Linear(2), size=4.0)
+    model.likelihood.contrast = Contrast.of_spread(0.2)
+    batch, z = random_batch(40), torch.randn(40, 2)
+    chosen = model.likelihood.contrast.values[torch.randint(7, (40,))]
+    with torch.no_grad():
+        predicted = model.predict(z, batch)
+    noise = 0.1 * torch.randn_like(predicted)
+    seen = replace(batch, images=chosen[:, None] * predicted + noise)
+    model.likelihood.noise_spectrum.fill_(0.01)
+    model.observe(seen, predicted)
+    model.likelihood.refit()
+    torch.testing.assert_close(
+        model.likelihood.noise_spectrum[1:], torch.full((5,), 0.01), rtol=0.2, atol=0
+    )
+
+
 @SPREADS
 @COUNTS
 def test_normal_posterior_is_the_integral(spread: float, per_particle: int) -> None:
     model = subspace_model(Linear(2))
+    contrast = model.likelihood.contrast = Contrast.of_spread(spread)
     batch = observed(model, per_particle)
-    q = ExactGaussian(2, contrast_spread=spread)(batch, model)
+    reading = ExactGaussian(2).read(batch, model, torch.Generator())
+    q = reading.posterior
     assert isinstance(q, FullNormal)
-    contrast = Contrast.of_spread(spread)
-    moments = normal_moments(*terms(model, batch), contrast)
+    empty = batch.sum_by_particle(model.likelihood.negative_log(batch.images, 0 * batch.images))
+    close(reading.evidence, moments_of(model, batch, contrast).gain - empty)
+    close(-reading.reconstruction - reading.kl, reading.evidence)
+    moments = moments_of(model, batch, contrast)
     for particle in range(PARTICLES):
         expected = integrate(model, batch, particle, contrast)
         # neither the prior again nor a point
@@ -150,15 +192,17 @@ def test_responsibilities_are_the_softmax_of_the_likelihoods(
 ) -> None:
     model = subspace_model(Shares(3), size=0.2)
     batch = observed(model, per_particle)
-    posterior = Categorical(3, contrast_spread=spread)
-    posterior.log_weights.copy_(torch.tensor([0.5, 0.3, 0.2]).log())
-    q = posterior(batch, model)
+    contrast = model.likelihood.contrast = Contrast.of_spread(spread)
+    posterior = Categorical(3, torch.tensor([0.5, 0.3, 0.2]).log())
+    reading = posterior.read(batch, model, torch.Generator())
+    q = reading.posterior
     assert isinstance(q, OneOf)
-    contrast = Contrast.of_spread(spread)
+    empty = batch.sum_by_particle(model.likelihood.negative_log(batch.images, 0 * batch.images))
     for particle in range(PARTICLES):
         score = log_likelihood(model, batch, particle, torch.eye(3), contrast.values)
         score = (score + contrast.log_weights).logsumexp(-1) + posterior.log_weights
         close(q.mean[particle], score.softmax(-1))
+        close(reading.evidence[particle], score.logsumexp(-1) - empty[particle])
     assert (q.mean.max(-1).values < 0.999).any()
 
 

@@ -75,7 +75,7 @@ def test_posteriors_imply_the_same_responsibilities(problem: Problem) -> None:
     mixture = Mixture(POINTS, WEIGHTS.log(), 0.0)
     posterior = normal_moments(problem.gram, problem.inner).posterior
     expected = mixture.moments(problem.gram, problem.inner).posterior.mean
-    found = mixture.moments(*likelihood_terms(posterior)).posterior.mean
+    found = mixture.moments(*likelihood_terms(posterior.loc, posterior.covariance)).posterior.mean
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 

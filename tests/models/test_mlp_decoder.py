@@ -2,12 +2,14 @@ import pytest
 import torch
 
 from builders import DISC, FLAT, random_rotations, small_config
+from cryolatent.data.source import Geometry
 from cryolatent.models import Decoder, HartleyDecoder, MlpDecoder
 from cryolatent.models.decoders import mlp
 from cryolatent.models.decoders.encodings import Coordinates, GaussianEncoding, GeometricEncoding
 from cryolatent.models.layers import PlainMlp
+from cryolatent.models.registry import DECODERS
+from cryolatent.models.setting import Setting
 from cryolatent.physics import Poses, disc_to_images, images_to_disc
-from cryolatent.runs.system import assemble
 
 TURN_OVER = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
 
@@ -148,9 +150,8 @@ def test_plain_layers_add_nothing() -> None:
     ],
 )
 def test_options_choose_the_network(options: dict, kind: type, encoding: str, hidden: str) -> None:
-    config = small_config("table")
-    model = config.model.model_copy(update=options)
-    made = assemble(config.model_copy(update={"model": model}), DISC, 3, FLAT).model.decoder
+    setting = Setting(Geometry(DISC.box, DISC.radius), 3, 2, statistics=FLAT)
+    made = DECODERS.build(small_config("table", **options).decoder, setting)
     assert type(made) is kind
     assert (type(made.encode).__name__, type(made.hidden).__name__) == (encoding, hidden)
 

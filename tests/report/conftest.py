@@ -16,12 +16,12 @@ from cryolatent.analysis.summary import (
     TruthComparison,
     write_summary,
 )
+from cryolatent.config.training import TrainConfig
 from cryolatent.io import write_volume
 from cryolatent.models import Delta, DiagonalNormal
-from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.latents import penalty_name
+from cryolatent.models.latents import Latents, penalty_name
 from cryolatent.runs.manifest import Manifest
-from cryolatent.runs.run import Latents, Run
+from cryolatent.runs.run import Run
 
 PARTICLES, BOX, SHELLS, CLUSTERS = 60, 16, 6, 3
 STATES = ("closed", "open <b>", "half & half")
@@ -33,9 +33,10 @@ def estimate(value: float, half: float = 0.02) -> Estimate:
 
 
 def config_of(posterior: str, z_dim: int, objective: str, seed: int) -> TrainConfig:
-    optimisation = {"objective": objective, "epochs": 6, "seed": seed, "learning_rate": 2e-3}
-    options = {"model": {"posterior": posterior, "z_dim": z_dim}, "optimisation": optimisation}
-    return TrainConfig.model_validate(options).resolved()
+    options = {"posterior": posterior, "z_dim": z_dim, "seed": seed}
+    if TrainConfig.of(posterior=posterior).objective is not None:
+        options |= {"objective": objective, "epochs": 6, "learning_rate": 2e-3}
+    return TrainConfig.of(options)
 
 
 def clusters_of(ids: list[str], labels: np.ndarray, truth: bool) -> tuple[Cluster, ...]:

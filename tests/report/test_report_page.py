@@ -5,19 +5,18 @@ from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from cryolatent.config.training import TrainConfig
 from cryolatent.errors import InputError
+from cryolatent.models.registry import POSTERIORS
 from cryolatent.report import render
-from cryolatent.runs.config import ModelConfig
 from cryolatent.runs.run import Run
 
 SECTIONS = ["findings", "maps", "agreement", "training", "noise", "volumes", "fsc"]
 SECTIONS += ["reading", "provenance"]
-POSTERIORS = get_args(ModelConfig.model_fields["posterior"].annotation)
-TRAINED = [name for name in POSTERIORS if not ModelConfig(posterior=name).is_exact]
+TRAINED = [name for name in POSTERIORS.kinds if TrainConfig.of(posterior=name).objective]
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 

@@ -7,9 +7,9 @@ import pytest
 from builders import small_config, small_stack
 from cryolatent.analysis import analyze
 from cryolatent.report import render
-from cryolatent.runs.config import DataConfig
 from cryolatent.runs.run import Run
-from cryolatent.train import Watch, prepare, train
+from cryolatent.sessions.training import begin, train
+from cryolatent.train import Watch
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,8 @@ def test_page_says_what_the_posterior_was_shown(
     tmp_path: Path, twin: str | None, says: str | None
 ) -> None:
     stack = small_stack(tmp_path / "data", particles=20)
-    data = DataConfig.model_validate({"twin": twin})
-    config = small_config("encoder", epochs=1).model_copy(update={"data": data})
-    run = prepare(tmp_path / "run", config, stack, Watch())
+    config = small_config("encoder", epochs=1, twin=twin)
+    run = begin(tmp_path / "run", config, stack, Watch())
     train(run, stack)
     run = Run.open(run.path)
     analyze(run, clusters=2)

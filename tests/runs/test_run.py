@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from builders import small_config, small_stack
+from cryolatent.config.training import TrainConfig
 from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal
-from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
+from cryolatent.models.latents import Latents
 from cryolatent.runs.manifest import Manifest, input_digest
-from cryolatent.runs.run import Checkpoint, Latents, Run
+from cryolatent.runs.run import Run
+from cryolatent.train.recorder import Checkpoint
 
 
 @pytest.fixture
@@ -23,9 +25,7 @@ def state(step: int) -> Checkpoint:
 
 
 def test_config_survives_its_file(tmp_path: Path) -> None:
-    config = TrainConfig(
-        model=ModelConfig(posterior="table", z_dim=3), optimisation=OptimisationConfig(epochs=7)
-    ).resolved()
+    config = TrainConfig.of(posterior="table", z_dim=3, epochs=7).resolved()
     (tmp_path / "c.toml").write_text(config.to_toml())
     assert TrainConfig.from_toml(tmp_path / "c.toml") == config
 
@@ -33,10 +33,13 @@ def test_config_survives_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("[model]\nzdim = 3\n", "model.zdim"),
-        ("[model]\nz_dim = 0\n", "model.z_dim = 0"),
-        ('[optimisation]\nobjective = "mse"\n', "optimisation.objective"),
-        ("[other]\n", "other"),
+        ("schema = 2\n[posterior]\nzdim = 3\n", "posterior.zdim"),
+        ("schema = 2\n[posterior]\nz_dim = 0\n", "--z-dim = 0"),
+        ('schema = 2\n[objective]\nkind = "mse"\n', "--objective = mse"),
+        ("schema = 2\n[decoder]\nz_dim = 3\n", "decoder.z_dim"),
+        ("schema = 2\n[other]\n", "other"),
+        ("schema = 3\n", "schema 3"),
+        ("[model]\nzdim = 3\n", "--zdim"),
         ("not toml", "no TOML"),
     ],
 )
@@ -48,24 +51,45 @@ def test_wrong_config_names_file_and_option(tmp_path: Path, text: str, found: st
 
 
 def test_only_options_that_were_set_override() -> None:
-    base = TrainConfig(model=ModelConfig(z_dim=3, posterior="table"))
-    changed = base.updated(TrainConfig(model=ModelConfig(z_dim=5)))
-    assert (changed.model.z_dim, changed.model.posterior) == (5, "table")
+    changed = TrainConfig.of(posterior="table", z_dim=3).changed(z_dim=5)
+    assert (changed.posterior.z_dim, changed.posterior.kind) == (5, "table")
+
+
+def test_options_of_parts_that_are_gone_go_with_them() -> None:
+    base = TrainConfig.of(posterior="table", table_start="random", epochs=3, z_dim=3)
+    changed = base.changed(posterior="exact")
+    assert changed.kinds == TrainConfig.of(posterior="exact").kinds
+    assert changed.posterior.z_dim == 3
+    kept = TrainConfig.of(posterior="table", decoder="subspace").changed(posterior="encoder")
+    assert kept.decoder.kind == "subspace"
+
+
+def test_first_schema_is_converted(tmp_path: Path) -> None:
+    (tmp_path / "table.toml").write_text(
+        '[data]\ntwin_ctf = "own"\nsymmetry = "C3"\n[model]\nposterior = "table"\n'
+        'decoder = "mlp"\nz_dim = 3\nencoder_width = 7\ntable_start = "random"\n'
+        '[optimisation]\nepochs = 4\nobjective = "report"\nseed = 5\n[search]\nstarts = 9\n'
+    )
+    expected = {"posterior": "table", "decoder": "mlp", "z_dim": 3, "table_start": "random"}
+    expected |= {"epochs": 4, "objective": "report", "seed": 5, "symmetry": "C3"}
+    assert TrainConfig.from_toml(tmp_path / "table.toml") == TrainConfig.of(expected)
+    (tmp_path / "exact.toml").write_text(
+        '[model]\nposterior = "categorical"\ndecoder = "subspace"\ncoefficients = "linear"\n'
+        'z_dim = 4\ncontrast_spread = 0.1\n[optimisation]\nepochs = 4\nobjective = "elbo"\n'
+        "[search]\nstarts = 9\n"
+    )
+    expected = {"posterior": "categorical", "z_dim": 4, "contrast_spread": 0.1, "starts": 9}
+    assert TrainConfig.from_toml(tmp_path / "exact.toml") == TrainConfig.of(expected)
 
 
 def test_defaults_depend_on_what_they_must() -> None:
-    def resolved(**options: object) -> OptimisationConfig:
-        optimisation = OptimisationConfig.model_validate(options)
-        return (
-            TrainConfig(model=ModelConfig(z_dim=4), optimisation=optimisation)
-            .resolved()
-            .optimisation
-        )
+    def resolved(**options: object) -> TrainConfig:
+        return TrainConfig.of({"posterior": "table", "z_dim": 4} | options).resolved()
 
-    assert resolved(epochs=50).table_learning_rate == pytest.approx(0.1)
-    assert resolved(epochs=50, table_learning_rate=0.0).table_learning_rate == 0
-    assert resolved().beta == 1
-    assert resolved(objective="report").beta == 0.25
+    assert resolved(epochs=50).posterior.table_learning_rate == pytest.approx(0.1)
+    assert resolved(epochs=50, table_learning_rate=0.0).posterior.table_learning_rate == 0
+    assert resolved().objective.beta == 1
+    assert resolved(objective="report").objective.beta == 0.25
 
 
 def test_newest_checkpoints_are_kept(run: Run) -> None:
@@ -161,8 +185,7 @@ def test_replaced_stack_changes_the_digest(tmp_path: Path) -> None:
 
 
 def test_derived_defaults_follow_what_they_are_derived_from() -> None:
-    base = TrainConfig(model=ModelConfig(z_dim=4)).resolved()
-    changed = base.overridden(TrainConfig(optimisation=OptimisationConfig(objective="report")))
-    assert changed.resolved().optimisation.beta == 0.25
-    kept = base.overridden(TrainConfig(optimisation=OptimisationConfig(seed=3)))
-    assert kept.resolved().optimisation == base.optimisation.model_copy(update={"seed": 3})
+    base = TrainConfig.of(posterior="encoder", z_dim=4)
+    assert base.changed(objective="report").resolved().objective.beta == 0.25
+    kept = base.changed(seed=3).resolved()
+    assert (kept.objective, kept.session.seed) == (base.resolved().objective, 3)

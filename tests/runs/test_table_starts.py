@@ -4,17 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from builders import small_config, small_stack
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.models import Delta, DiagonalNormal
-from cryolatent.runs.config import ModelConfig, TrainConfig
-from cryolatent.runs.run import Latents, Run
-from cryolatent.runs.system import restore
-from cryolatent.runs.warm import CLUSTERS, clustered_rows, random_rows
-from cryolatent.train import Watch, prepare, train
+from cryolatent.models.latents import Latents
+from cryolatent.runs.run import Run
+from cryolatent.sessions.systems import restore
+from cryolatent.sessions.training import begin, train
+from cryolatent.sessions.warm import CLUSTERS, clustered_rows, random_rows
+from cryolatent.train import Watch
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
 def other(stack: ParticleStack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished table whose row i holds (i, -i / 10), in another order of the particles."""
     folder = tmp_path_factory.mktemp("other") / "run"
-    run = prepare(folder, small_config("table"), stack, Watch())
+    run = begin(folder, small_config("table"), stack, Watch())
     value = torch.arange(len(stack)).float()
     q = DiagonalNormal(torch.stack([value, -value / 10], 1), -2 - value[:, None].expand(-1, 2) / 50)
     order = torch.randperm(len(stack), generator=torch.Generator().manual_seed(3))
@@ -38,13 +39,11 @@ def other(stack: ParticleStack, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 def config(**model: object) -> TrainConfig:
-    base = small_config("table")
-    options = base.model.model_dump(exclude={"table_start"}) | model
-    return base.model_copy(update={"model": ModelConfig.model_validate(options)}).resolved()
+    return small_config(**({"posterior": "table"} | model))
 
 
 def table(path: Path, stack: ParticleStack, **model: object) -> tuple[torch.Tensor, torch.Tensor]:
-    posterior = restore(prepare(path, config(**model), stack, Watch())).posterior
+    posterior = restore(begin(path, config(**model), stack, Watch())).posterior
     return posterior.loc.data, posterior.log_var.data
 
 
@@ -120,28 +119,26 @@ def test_variance_of_the_start_can_be_set(
 
 
 def test_start_left_out_follows_from_the_pretrained_run(other: Run) -> None:
-    assert config().model.table_start == "zero"
-    assert config(pretrained=other.path).model.table_start == "pretrained"
-    # a run's config file names its own start, which another run's latents replace
-    changed = config().overridden(TrainConfig(model=ModelConfig(pretrained=other.path)))
-    assert changed.resolved().model.table_start == "pretrained"
-    kept = config(table_start="random").overridden(TrainConfig(model=ModelConfig(z_dim=3)))
-    assert kept.resolved().model.table_start == "random"
+    assert config().resolved().posterior.table_start == "zero"
+    assert config(pretrained=other.path).resolved().posterior.table_start == "pretrained"
+    # a run's config file may name its own start, which another run's latents replace
+    changed = config(table_start="zero").changed(pretrained=other.path)
+    assert changed.resolved().posterior.table_start == "pretrained"
+    kept = config(table_start="random").changed(z_dim=3)
+    assert kept.resolved().posterior.table_start == "random"
 
 
 @pytest.mark.parametrize("start", ["pretrained", "permuted"])
 def test_start_without_the_run_it_needs_is_refused(start: str) -> None:
-    with pytest.raises(ValidationError, match=f"--table-start {start} without --pretrained"):
-        TrainConfig(model=ModelConfig.model_validate({"table_start": start}))
+    with pytest.raises(InputError, match=f"table start {start} without a pretrained run"):
+        config(table_start=start)
 
 
 def test_frozen_table_is_bit_identical_and_its_start_is_kept(
     stack: ParticleStack, other: Run, tmp_path: Path
 ) -> None:
-    base = config(pretrained=other.path, table_start="random", table_log_var=0.0)
-    optimisation = base.optimisation.model_copy(update={"table_learning_rate": 0.0})
-    options = base.model_copy(update={"optimisation": optimisation})
-    run = prepare(tmp_path / "run", options, stack, Watch())
+    options = {"table_start": "random", "table_log_var": 0.0, "table_learning_rate": 0.0}
+    run = begin(tmp_path / "run", config(pretrained=other.path, **options), stack, Watch())
     before = run.checkpoint().tensors
     train(run, stack)
     after = Run.open(run.path).checkpoint().tensors
@@ -156,11 +153,11 @@ def test_frozen_table_is_bit_identical_and_its_start_is_kept(
 
 
 def test_run_without_a_table_has_no_start(stack: ParticleStack, tmp_path: Path) -> None:
-    assert prepare(tmp_path / "run", small_config("encoder"), stack, Watch()).table_start() is None
+    assert begin(tmp_path / "run", small_config("encoder"), stack, Watch()).table_start() is None
 
 
 def test_start_stays_when_the_run_goes_on(stack: ParticleStack, tmp_path: Path) -> None:
-    run = prepare(tmp_path / "run", small_config("table", epochs=1), stack, Watch())
+    run = begin(tmp_path / "run", small_config("table", epochs=1), stack, Watch())
     train(run, stack)
     train(run.set_config(small_config("table", epochs=2)), stack)
     start = run.table_start()
@@ -173,7 +170,7 @@ def test_table_of_points_starts_from_means_and_from_points(
     stack: ParticleStack, other: Run, tmp_path: Path
 ) -> None:
     options = {"posterior": "point-table", "pretrained": other.path}
-    first = prepare(tmp_path / "first", config(**options), stack, Watch())
+    first = begin(tmp_path / "first", config(**options), stack, Watch())
     value = torch.arange(len(stack)).float()
     expected = torch.stack([value, -value / 10], 1)
     torch.testing.assert_close(restore(first).posterior.loc.data, expected)
@@ -182,10 +179,10 @@ def test_table_of_points_starts_from_means_and_from_points(
     nothing = torch.zeros(len(stack))
     first.write_latents(Latents(stack.ids, Delta(expected + 1), nothing, nothing))
     options["pretrained"] = first.path
-    again = prepare(tmp_path / "again", config(**options), stack, Watch())
+    again = begin(tmp_path / "again", config(**options), stack, Watch())
     torch.testing.assert_close(restore(again).posterior.loc.data, expected + 1)
     with pytest.raises(InputError, match="normal latents"):
-        prepare(tmp_path / "table", config(pretrained=first.path), stack, Watch())
+        begin(tmp_path / "table", config(pretrained=first.path), stack, Watch())
     drawn = config(posterior="point-table", table_start="random")
-    loc = restore(prepare(tmp_path / "drawn", drawn, stack, Watch())).posterior.loc
+    loc = restore(begin(tmp_path / "drawn", drawn, stack, Watch())).posterior.loc
     assert 1 < loc.std() < 2

@@ -37,17 +37,18 @@ def test_every_figure_of_the_appendix_has_an_experiment() -> None:
 
 def test_settings_are_the_reports() -> None:
     vae = BY_NAME["vae"].config(3)
-    assert (vae.model.z_dim, vae.model.encoder_width, vae.model.decoder_width) == (2, 256, 256)
+    encoder, decoder, objective = vae.posterior, vae.decoder, vae.objective
+    assert (encoder.z_dim, encoder.encoder_width, decoder.decoder_width) == (2, 256, 256)
     # one layer stands before those that are counted
-    assert (vae.model.encoder_layers + 1, vae.model.decoder_layers + 1) == (3, 2)
-    assert BY_NAME["vae-code"].config(0).model.encoder_layers + 1 == 2
-    options = vae.optimisation
+    assert (encoder.encoder_layers + 1, decoder.decoder_layers + 1) == (3, 2)
+    assert BY_NAME["vae-code"].config(0).posterior.encoder_layers + 1 == 2
+    options = vae.method
     assert (options.learning_rate, options.batch_size, options.epochs) == (0.01, 128, 100)
-    assert (options.objective, options.beta, options.beta_warmup) == ("summed-elbo", 1.0, 0)
-    assert options.seed == 3
+    assert (objective.kind, objective.beta, objective.beta_warmup) == ("summed-elbo", 1.0, 0)
+    assert vae.session.seed == 3
     table, sgd = (
-        BY_NAME["table"].config(0).optimisation,
-        BY_NAME["table-sgd"].config(0).optimisation,
+        BY_NAME["table"].config(0).posterior,
+        BY_NAME["table-sgd"].config(0).posterior,
     )
     assert (table.table_optimiser, sgd.table_optimiser) == ("sparse-adam", "sgd")
     assert table.table_learning_rate == sgd.table_learning_rate == 0.01
@@ -58,8 +59,8 @@ def test_every_experiment_is_a_valid_configuration() -> None:
     for experiment in EXPERIMENTS:
         parent = Path("parent") if experiment.pretrained else None
         config = experiment.config(1, parent)
-        assert config.model.decoder == "pixel"
-        assert config.optimisation.threads == 1
+        assert config.decoder.kind == "pixel"
+        assert config.session.threads == 1
 
 
 def test_experiment_brings_what_it_is_compared_with() -> None:
@@ -224,7 +225,7 @@ def test_experiments_run_and_are_judged_and_a_second_call_keeps_them(
     # a table that is started from the best of several
     child = Run.open(tmp_path / "out/runs/table-pretrained/0")
     parents = tuple((tmp_path / "out/runs/vae").resolve().iterdir())
-    assert child.config.model.pretrained == best_of(parents)
+    assert child.config.posterior.pretrained == best_of(parents)
     wide = Run.open(tmp_path / "out/runs/table-wide/0").table_start()
     assert wide is not None
     assert float(wide.distribution.mean.std()) == pytest.approx(5.0, rel=0.2)

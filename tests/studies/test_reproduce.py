@@ -7,25 +7,23 @@ import numpy as np
 import pytest
 
 from builders import small_config, small_stack
+from cryolatent.config.reading import ReadingConfig
 from cryolatent.errors import CryolatentError, InputError
-from cryolatent.runs.config import ReadingConfig
 from cryolatent.runs.run import Run
+from cryolatent.sessions.training import begin
 from cryolatent.studies.reproduce.experiments import BY_NAME, EXPERIMENTS
 from cryolatent.studies.reproduce.reproduce import Request, chosen, reproduce
 from cryolatent.studies.reproduce.scales import PAPER, SCALES, SMALL, Scale
 from cryolatent.studies.reproduce.work import Particles, Task, work
-from cryolatent.train import Watch, prepare
+from cryolatent.train import Watch
 
 TINY = replace(
     SMALL,
     simulation=SMALL.simulation.model_copy(
         update={"particles": 120, "box": 16, "pixel_size": 18.0}
     ),
-    common={
-        "data": {"shells": 6},
-        "model": {"z_dim": 3, "encoder_width": 16, "encoder_layers": 1},
-    },
-    decoders={"subspace": {"optimisation": {"epochs": 2, "batch_size": 32}}},
+    common={"shells": 6, "z_dim": 3, "encoder_width": 16, "encoder_layers": 1},
+    decoders={"subspace": {"epochs": 2, "batch_size": 32}},
     seeds={"subspace": (2, 1)},
     scored=8,
 )
@@ -55,24 +53,20 @@ def test_every_experiment_is_a_valid_configuration(scale: Scale) -> None:
         for decoder in experiment.decoders:
             parent = Path("parent") if experiment.pretrained else None
             config = scale.config(experiment, decoder, 1, parent=parent).resolved()
-            assert config.model.decoder == decoder
-            assert config.optimisation.seed == 1
+            assert config.decoder.kind == decoder
+            assert config.session.seed == 1
 
 
 def test_scale_of_the_report_is_the_reports() -> None:
     baseline = PAPER.config(BY_NAME["baseline"], "mlp", 0).resolved()
-    assert (PAPER.simulation.box, baseline.model.z_dim, baseline.optimisation.epochs) == (
-        128,
-        8,
-        50,
-    )
-    assert (baseline.optimisation.batch_size, baseline.optimisation.learning_rate) == (8, 1e-4)
-    assert (baseline.model.encoder_layers, baseline.model.encoder_width) == (3, 256)
-    assert baseline.optimisation.beta == 1 / 8
+    assert (PAPER.simulation.box, baseline.posterior.z_dim, baseline.method.epochs) == (128, 8, 50)
+    assert (baseline.method.batch_size, baseline.method.learning_rate) == (8, 1e-4)
+    assert (baseline.posterior.encoder_layers, baseline.posterior.encoder_width) == (3, 256)
+    assert baseline.objective.beta == 1 / 8
     table = PAPER.config(BY_NAME["table-random"], "mlp", 0).resolved()
-    assert (table.optimisation.epochs, table.optimisation.table_learning_rate) == (100, 0.01)
+    assert (table.method.epochs, table.posterior.table_learning_rate) == (100, 0.01)
     noise = SMALL.config(BY_NAME["twin-noise-large"], "mlp", 0)
-    assert (noise.model.encoder_layers, noise.model.encoder_width) == (5, 1024)
+    assert (noise.posterior.encoder_layers, noise.posterior.encoder_width) == (5, 1024)
 
 
 def test_repeated_experiments_have_several_seeds() -> None:
@@ -118,8 +112,8 @@ def test_every_seed_is_a_run_of_its_own(request_made: Request, page: str) -> Non
     assert found == {"baseline/0", "baseline/1", "frozen-pretrained/0", "twin-permuted/0"} | {
         "twin-permuted/1"
     }
-    assert Run.open(runs / "twin-permuted" / "1").config.data.twin == "permuted"
-    pretrained = Run.open(runs / "frozen-pretrained" / "0").config.model.pretrained
+    assert Run.open(runs / "twin-permuted" / "1").config.twin == "permuted"
+    pretrained = Run.open(runs / "frozen-pretrained" / "0").config.posterior.pretrained
     assert pretrained == (runs / "baseline" / "0").resolve()
 
 
@@ -155,20 +149,18 @@ def test_interrupted_work_with_relative_paths_continues(
     monkeypatch.chdir(tmp_path)
     reading = ReadingConfig(ind=Path("ind.npy"))
     particles = Particles(Path("particles.star"), reading, None, 0.1, 4)
-    config = small_config("encoder", epochs=1)
-    data = config.data.model_copy(update={"ind": Path("ind.npy")})
-    task = Task(tmp_path / "run", config.model_copy(update={"data": data}), 2, 4, 0, False)
-    prepare(task.path, task.config, particles.stacks(task.config)[0], Watch())
+    config = small_config("encoder", epochs=1, ind=Path("ind.npy"))
+    task = Task(tmp_path / "run", config, 2, 4, 0, False)
+    begin(task.path, task.config, particles.stacks(task.config)[0], Watch())
     assert not work(task, particles).diverged
     assert Run.open(task.path).manifest.status == "finished"
 
 
 def test_start_from_a_diverged_run_counts_as_diverged(tmp_path: Path) -> None:
     stack = small_stack(tmp_path)
-    parent = prepare(tmp_path / "parent", small_config("encoder"), stack, Watch())
+    parent = begin(tmp_path / "parent", small_config("encoder"), stack, Watch())
     parent.set_status("failed")
-    config = small_config("table")
-    model = config.model.model_copy(update={"pretrained": parent.path})
+    config = small_config("table", pretrained=parent.path)
     particles = Particles(tmp_path / "particles.star", ReadingConfig(), None, 0.1, 4)
-    task = Task(tmp_path / "run", config.model_copy(update={"model": model}), 2, 4, 0, False)
+    task = Task(tmp_path / "run", config, 2, 4, 0, False)
     assert work(task, particles).diverged

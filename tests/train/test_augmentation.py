@@ -8,8 +8,9 @@ import torch
 from builders import DISC, random_batch, small_config, small_stack
 from cryolatent.models import Encoder
 from cryolatent.physics import in_plane_degrees
-from cryolatent.runs.system import restore
-from cryolatent.train import Watch, infer, prepare, train
+from cryolatent.sessions.systems import restore
+from cryolatent.sessions.training import begin, train
+from cryolatent.train import Watch, infer
 from cryolatent.train.augmentation import SHIFT_SHARE, augment
 from cryolatent.train.randomness import seeded
 
@@ -59,7 +60,7 @@ def test_training_sees_moved_evidence_and_reading_out_does_not(tmp_path: Path) -
     runs = {}
     for name, augmented in (("plain", False), ("moved", True)):
         config = small_config("encoder", epochs=1, augment=augmented)
-        runs[name] = prepare(tmp_path / name, config, stack, Watch())
+        runs[name] = begin(tmp_path / name, config, stack, Watch())
         train(runs[name], stack)
     assert runs["plain"].entries()[0]["kl"] != runs["moved"].entries()[0]["kl"]
     system = restore(runs["moved"])

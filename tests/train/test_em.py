@@ -9,11 +9,12 @@ from torch import Tensor
 from builders import small_stack, spectra, subspace_model
 from cryolatent.data import FilteredImages, FilteredStack, ParticleStack
 from cryolatent.models import Categorical, ExactGaussian, GenerativeModel
+from cryolatent.models.contrast import Contrast
 from cryolatent.models.decoders.coefficients import Linear, Shares
-from cryolatent.models.exact import Contrast
+from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.physics import FourierDisc, FourierLattice, apply_normal, soft_sphere
 from cryolatent.train.em.search import marching
-from cryolatent.train.em.step import ClassLatents, Latents, NormalLatents, statistics, sweep
+from cryolatent.train.em.step import statistics, sweep
 from cryolatent.train.em.volumes import MaskedVolumes
 
 SPREADS = pytest.mark.parametrize("spread", [0.0, 0.2])
@@ -30,14 +31,15 @@ def filtered(stack: ParticleStack, shells: int = 7) -> list[FilteredImages]:
 
 
 def compare(
-    stack: ParticleStack, model: GenerativeModel, latents: Latents, posterior: torch.nn.Module
+    stack: ParticleStack, model: GenerativeModel, posterior: ClosedForm, spread: float
 ) -> None:
-    """Both ways to the same posteriors."""
+    """Both ways to the same posteriors: filtered images and compiled products, and batches."""
+    contrast = model.likelihood.contrast = Contrast.of_spread(spread)
     decoder, noise = model.decoder, model.likelihood.noise_spectrum
     (part,) = filtered(stack)
     values = decoder.lattice.from_volumes(decoder.volumes.detach() * decoder.scale, -1)
-    found = statistics(part, values, noise, decoder.lattice, independent=latents.independent)
-    q = latents.moments(found.gram, found.inner)
+    found = statistics(part, values, noise, decoder.lattice, independent=posterior.independent)
+    q = posterior.moments(found.gram, found.inner, contrast)
     with torch.no_grad():
         expected = posterior(stack.batch(torch.arange(len(stack))), model)
     for name, column in expected.to_columns().items():
@@ -55,8 +57,7 @@ def test_expectation_of_normal_latents_is_the_exact_posterior(
     stack: ParticleStack, spread: float
 ) -> None:
     model = subspace_model(Linear(2), disc=stack.disc)
-    latents = NormalLatents(Contrast.of_spread(spread))
-    compare(stack, model, latents, ExactGaussian(2, contrast_spread=spread))
+    compare(stack, model, ExactGaussian(2), spread)
 
 
 @SPREADS
@@ -64,10 +65,7 @@ def test_expectation_of_classes_is_the_categorical_posterior(
     stack: ParticleStack, spread: float
 ) -> None:
     model = subspace_model(Shares(3), size=0.1, disc=stack.disc)
-    posterior = Categorical(3, contrast_spread=spread)
-    posterior.log_weights.copy_(torch.tensor([0.5, 0.3, 0.2]).log())
-    latents = ClassLatents(posterior.log_weights, Contrast.of_spread(spread))
-    compare(stack, model, latents, posterior)
+    compare(stack, model, Categorical(3, torch.tensor([0.5, 0.3, 0.2]).log()), spread)
 
 
 def space_of(stack: ParticleStack, fields: int, mixing: Tensor, shells: int = 6) -> MaskedVolumes:
@@ -81,19 +79,20 @@ def space_of(stack: ParticleStack, fields: int, mixing: Tensor, shells: int = 6)
 
 
 def ascend(
-    stack: ParticleStack, space: MaskedVolumes, latents: Latents, passes: int = 12
+    stack: ParticleStack, space: MaskedVolumes, posterior: ClosedForm, spread: float
 ) -> list[float]:
     """The penalised evidence at every pass."""
+    contrast = Contrast.of_spread(spread)
     noise = spectra(stack).background[: space.lattice.disc.radius + 1]
     parts = filtered(stack, space.lattice.disc.radius)
     fields = torch.randn(space.prior.shape[1], *(space.lattice.side,) * 3) * 0.02
     curve = []
-    for _ in range(passes):
-        found = sweep(parts, space.values(fields), noise, space.lattice, latents)
+    for _ in range(12):
+        found = sweep(parts, space.values(fields), noise, space.lattice, posterior, contrast)
         curve.append(found.evidence - space.penalty(fields))
         fields = space.improve(fields, found.matrix, found.vector, 3)
-        if isinstance(latents, ClassLatents):
-            latents = ClassLatents(found.mean.log(), latents.contrast)
+        if posterior.gives_states:
+            posterior = Categorical(3, found.mean.log())
     return curve
 
 
@@ -106,15 +105,14 @@ def assert_never_falls(curve: list[float]) -> None:
 @SPREADS
 def test_evidence_of_a_subspace_never_falls(stack: ParticleStack, spread: float) -> None:
     space = space_of(stack, 3, torch.eye(3))
-    assert_never_falls(ascend(stack, space, NormalLatents(Contrast.of_spread(spread))))
+    assert_never_falls(ascend(stack, space, ExactGaussian(2), spread))
 
 
 @SPREADS
 @pytest.mark.parametrize("mixed", [False, True])
 def test_evidence_of_states_never_falls(stack: ParticleStack, spread: float, mixed: bool) -> None:
     mixing = torch.linalg.qr(torch.randn(3, 3)).Q if mixed else torch.eye(3)
-    latents = ClassLatents(torch.full((3,), 1 / 3).log(), Contrast.of_spread(spread))
-    assert_never_falls(ascend(stack, space_of(stack, 3, mixing), latents))
+    assert_never_falls(ascend(stack, space_of(stack, 3, mixing), Categorical(3), spread))
 
 
 @pytest.mark.parametrize("normal", [False, True])
@@ -123,7 +121,7 @@ def test_normal_equations_have_the_slope_of_the_evidence(
 ) -> None:
     """What maximisation lowers touches the evidence where it begins (Fisher's identity)."""
     space = space_of(stack, 3, torch.linalg.qr(torch.randn(3, 3)).Q)
-    latents = NormalLatents() if normal else ClassLatents(torch.full((3,), 1 / 3).log())
+    latents = ExactGaussian(2) if normal else Categorical(3)
     noise, lattice = spectra(stack).background[:7], space.lattice
     parts = filtered(stack, 6)
     start, way = 0.5 * lattice.side**1.5 * torch.randn(2, 3, *(lattice.side,) * 3)
@@ -146,7 +144,7 @@ def test_normal_equations_have_the_slope_of_the_evidence(
 
 def test_noise_is_the_expected_residual(stack: ParticleStack) -> None:
     """Volumes of zero leave the images' own power."""
-    space, latents = space_of(stack, 2, torch.eye(2)), NormalLatents()
+    space, latents = space_of(stack, 2, torch.eye(2)), ExactGaussian(1)
     parts, lattice = filtered(stack, 6), space.lattice
     noise = spectra(stack).background[:7]
     values = torch.zeros(lattice.size, 2, dtype=torch.complex64)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cryolatent.models.exact import ONE
+from cryolatent.models.contrast import ONE
 from cryolatent.train.em.choice import choose, choose_dimensions, choose_states
 from cryolatent.train.em.subspace import Terms
 

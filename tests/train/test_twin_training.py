@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from builders import small_config, small_stack
-from cryolatent.data import ParticleStack
+from cryolatent.config.training import TrainConfig
+from cryolatent.data import ParticleStack, twin_of
 from cryolatent.errors import InputError
-from cryolatent.runs.config import DataConfig, ModelConfig, TrainConfig
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import as_shown, restore
-from cryolatent.train import Watch, infer, prepare, train
+from cryolatent.sessions.systems import as_shown, restore
+from cryolatent.sessions.training import begin, train
+from cryolatent.train import Watch, infer
 
 KINDS = ("permuted", "noise", "same-pose", "ctf-only")
 
@@ -22,13 +22,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
     return small_stack(tmp_path_factory.mktemp("stack") / "data")
 
 
-def config(posterior: str, twin: str | None, **optimisation: object) -> TrainConfig:
-    base = small_config(posterior, **optimisation)
-    return base.model_copy(update={"data": DataConfig.model_validate({"twin": twin})})
+def config(posterior: str, twin: str | None, **options: object) -> TrainConfig:
+    return small_config(posterior, twin=twin, **options)
 
 
 def finished(path: Path, stack: ParticleStack, *options: str | None) -> Run:
-    run = prepare(path, config(*options), stack, Watch())
+    run = begin(path, config(*options), stack, Watch())
     train(run, stack)
     return Run.open(path)
 
@@ -50,7 +49,7 @@ def kill(done: int) -> None:
 def test_twin_training_resumes_bit_for_bit(stack: ParticleStack, tmp_path: Path, twin: str) -> None:
     whole = finished(tmp_path / "whole", stack, "encoder", twin)
     options = config("encoder", twin, checkpoint_minutes=1e-9)
-    run = prepare(tmp_path / "killed", options, stack, Watch())
+    run = begin(tmp_path / "killed", options, stack, Watch())
     with pytest.raises(KilledError):
         train(run, stack, Watch(advance=kill))
     run = Run.open(run.path)
@@ -71,7 +70,11 @@ def test_posterior_is_read_from_what_it_was_shown(stack: ParticleStack, tmp_path
 
 def test_table_looks_at_no_evidence(stack: ParticleStack, tmp_path: Path) -> None:
     """The likelihood's side of a twinned training is that of the training without."""
-    plain, twinned = (finished(tmp_path / str(t), stack, "table", t) for t in (None, "noise"))
+    plain, twinned = (
+        begin(tmp_path / name, small_config("table"), stack) for name in ("plain", "twinned")
+    )
+    train(plain, stack)
+    train(twinned, twin_of(stack, "noise", 0))
     a, b = (run.checkpoint().tensors for run in (plain, twinned))
     assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
 
@@ -79,7 +82,7 @@ def test_table_looks_at_no_evidence(stack: ParticleStack, tmp_path: Path) -> Non
 def test_particles_of_a_run_are_opened_without_the_twin(
     stack: ParticleStack, tmp_path: Path
 ) -> None:
-    run = prepare(tmp_path / "run", config("encoder", "permuted"), stack, Watch())
+    run = begin(tmp_path / "run", config("encoder", "permuted"), stack, Watch())
     assert run.open_stack().twin is None
 
 
@@ -92,22 +95,17 @@ def test_twin_made_of_more_particles_is_kept(stack: ParticleStack) -> None:
 def test_impossible_twin_writes_nothing(stack: ParticleStack, tmp_path: Path) -> None:
     one = stack.select(torch.arange(1))
     with pytest.raises(InputError, match="--twin"):
-        prepare(tmp_path / "run", config("encoder", "permuted"), one, Watch())
+        begin(tmp_path / "run", config("encoder", "permuted"), one, Watch())
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("posterior", ["exact", "categorical"])
-def test_exact_posteriors_have_no_twins(posterior: str) -> None:
-    with pytest.raises(ValidationError, match=r"--twin noise: expected posterior encoder;"):
-        TrainConfig(
-            data=DataConfig(twin="noise"),
-            model=ModelConfig.model_validate({"posterior": posterior}),
-        )
+@pytest.mark.parametrize("posterior", ["exact", "categorical", "table", "point-table"])
+def test_posteriors_that_read_no_images_have_no_twins(posterior: str) -> None:
+    with pytest.raises(InputError, match=r"--twin: found an option of posteriors encoder, semi"):
+        TrainConfig.of(posterior=posterior, twin="permuted")
 
 
 @pytest.mark.parametrize("kind", ["noise", "ctf-only"])
 def test_twin_without_pose_cannot_be_refined_by_gradients(kind: str) -> None:
-    with pytest.raises(ValidationError, match=rf"--twin {kind}: expected a twin with a pose"):
-        TrainConfig.model_validate(
-            {"data": {"twin": kind}, "model": {"posterior": "semi-amortized"}}
-        )
+    with pytest.raises(InputError, match=rf"--twin: found {kind}; .*'permuted' or 'same-pose'"):
+        TrainConfig.of(posterior="semi-amortized", twin=kind)

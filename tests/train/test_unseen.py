@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from builders import small_config, small_stack
+from cryolatent.config.infer import InferConfig
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.models import Delta, DiagonalNormal, FullNormal
-from cryolatent.runs.config import InferConfig, TrainConfig
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import restore
-from cryolatent.train import Watch, infer, infer_unseen, open_unseen, prepare, train
+from cryolatent.sessions.systems import restore
+from cryolatent.sessions.training import begin, train
+from cryolatent.sessions.unseen import infer_unseen, open_unseen
+from cryolatent.train import Watch, infer
 
 KINDS = {"encoder": DiagonalNormal, "table": DiagonalNormal, "point-table": Delta}
 KINDS |= {"semi-amortized": DiagonalNormal, "exact": FullNormal}
@@ -35,17 +38,19 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configuration(posterior: str) -> TrainConfig:
-    options = {"epochs": 12, "beta_warmup": 0, "table_learning_rate": 0.3}
-    config = small_config(posterior, **options)
-    decoder = {"decoder": "subspace"}
-    return config.model_copy(update={"model": config.model.model_copy(update=decoder)})
+    options = {"decoder": "subspace"}
+    if posterior != "exact":
+        options |= {"epochs": 12, "beta_warmup": 0}
+    if "table" in posterior:
+        options |= {"table_learning_rate": 0.3}
+    return small_config(posterior, **options)
 
 
 @pytest.fixture(scope="module")
 def runs(stack: ParticleStack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
     def finished(posterior: str) -> Run:
         path = tmp_path_factory.mktemp("runs") / posterior
-        run = prepare(path, configuration(posterior), stack, Watch())
+        run = begin(path, configuration(posterior), stack, Watch())
         train(run, stack)
         return Run.open(path)
 
@@ -62,7 +67,7 @@ def test_unseen_particles_have_latents_of_the_run_s_kind(
     latents = infer_unseen(run, stack, options).latents
     assert latents.ids.tolist() == stack.ids.tolist()
     assert type(latents.distribution) is KINDS[posterior]
-    assert latents.distribution.mean.shape[1] == run.config.model.z_dim
+    assert latents.distribution.mean.shape[1] == run.z_dim
     again = infer_unseen(run, stack, options).latents
     assert torch.equal(again.distribution.mean, latents.distribution.mean)
 
@@ -98,7 +103,7 @@ def test_what_has_no_encoder_cannot_be_refined(runs: Callable[[str], Run], other
 def test_run_that_is_not_finished_is_refused(
     stack: ParticleStack, tmp_path: Path, others: Path
 ) -> None:
-    run = prepare(tmp_path / "run", small_config("encoder"), stack, Watch())
+    run = begin(tmp_path / "run", small_config("encoder"), stack, Watch())
     with pytest.raises(InputError, match="--resume"):
         infer_unseen(run, open_unseen(run, others))
 
@@ -118,10 +123,8 @@ def test_images_unlike_the_run_s_are_refused(
 def test_particles_are_read_as_the_run_read_its_own(
     stack: ParticleStack, tmp_path: Path, others: Path
 ) -> None:
-    config = small_config("encoder", epochs=1)
-    data = {"shells": 4, "invert_contrast": True}
-    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
-    run = prepare(tmp_path / "run", config, replace(stack, shells=4), Watch())
+    config = small_config("encoder", epochs=1, shells=4, invert_contrast=True)
+    run = begin(tmp_path / "run", config, replace(stack, shells=4), Watch())
     read, upright = (open_unseen(run, others, invert_contrast=flag) for flag in (None, False))
     assert read.disc.radius == 4
     rows = np.arange(2)

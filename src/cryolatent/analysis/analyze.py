@@ -34,10 +34,11 @@ from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
 from cryolatent.io.files import void, write_atomically
-from cryolatent.models import Decoder, OneOf
+from cryolatent.models import Decoder
+from cryolatent.models.latents import Latents
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
-from cryolatent.runs.run import Latents, Run
-from cryolatent.runs.system import restore
+from cryolatent.runs.run import Run
+from cryolatent.sessions.systems import restore
 from cryolatent.simulate.truth import JUNK, Truth
 
 FSC_PARTICLES = 100
@@ -106,7 +107,7 @@ def analyze(
     labels = groups.labels
     components, explained = principal_components(z)
     maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, z.shape[1]))}
-    if not isinstance(latents.distribution, OneOf):
+    if not latents.distribution.is_discrete:
         tell("UMAP")
         plane = umap_coordinates(z, seed)
         maps |= {f"umap_{axis}": column for axis, column in enumerate(plane.T)}
@@ -121,7 +122,7 @@ def analyze(
         found = [_against_truth(run, cluster, labels, matched) for cluster in found]
     summary = Summary(
         run=run.name,
-        posterior=run.config.model.posterior,
+        posterior=run.config.posterior.kind,
         particles=len(z),
         z_dim=z.shape[1],
         elbo=_mean(latents.elbo),
@@ -129,7 +130,7 @@ def analyze(
         log_joint=_mean(latents.log_joint),
         pca_explained=tuple(explained.tolist()),
         clusters=tuple(found),
-        clusters_asked=len(found) if run.config.model.posterior == "categorical" else clusters,
+        clusters_asked=len(found) if latents.distribution.is_discrete else clusters,
         seed=seed,
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
         table_movement=table_movement(run),

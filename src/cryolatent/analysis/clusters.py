@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.analysis.embedding import cluster_latents
-from cryolatent.models import Distribution, FullNormal, OneOf
+from cryolatent.models import Distribution
 from cryolatent.models.mixture import fit_mixture, likelihood_terms
 
 
@@ -42,14 +42,14 @@ def find_clusters(posterior: Distribution, clusters: int, seed: int) -> Clusters
     Returns:
         Clusters without empty ones.
     """
-    if isinstance(posterior, OneOf):
-        return _ordered(posterior.shares, torch.eye(posterior.shares.shape[1]))
-    if isinstance(posterior, FullNormal):
-        gram, inner = likelihood_terms(posterior)
-        wanted = min(clusters, len(posterior.loc))
-        mixture = fit_mixture(gram, inner, posterior.loc, wanted, seed=seed)
-        return _ordered(mixture.moments(gram, inner).posterior.mean, mixture.points)
     z = posterior.mean
+    if posterior.is_discrete:
+        return _ordered(z, torch.eye(z.shape[1]))
+    covariance = posterior.covariance_or_none
+    if covariance is not None:
+        gram, inner = likelihood_terms(z, covariance)
+        mixture = fit_mixture(gram, inner, z, min(clusters, len(z)), seed=seed)
+        return _ordered(mixture.moments(gram, inner).posterior.mean, mixture.points)
     labels, medoids = cluster_latents(z.numpy().astype(float), clusters, seed)
     return Clusters(labels, medoids, z[torch.from_numpy(medoids)])
 

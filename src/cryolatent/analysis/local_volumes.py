@@ -17,7 +17,8 @@ from cryolatent.analysis.reconstruction import (
 from cryolatent.analysis.summary import Record
 from cryolatent.errors import InputError
 from cryolatent.io.files import new_folder, write_text_atomically
-from cryolatent.runs.run import Latents, Run
+from cryolatent.models.latents import Latents
+from cryolatent.runs.run import Run
 
 LEAST_WEIGHT = 1e-3
 FEWEST_EFFECTIVE = 20

@@ -19,9 +19,9 @@ def table_movement(run: Run) -> TableMovement | None:
     start = run.table_start()
     if start is None:
         return None
-    rate = run.config.optimisation.table_learning_rate
+    rows = run.options.posterior.row_options
     first, last = (d.mean.numpy() for d in (start.distribution, run.latents().distribution))
-    return movement(first, last, frozen=rate == 0)
+    return movement(first, last, frozen=rows is not None and rows.table_learning_rate == 0)
 
 
 def movement(

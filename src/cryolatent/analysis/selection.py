@@ -11,8 +11,7 @@ from jaxtyping import Bool, Int
 
 from cryolatent.data import original_names
 from cryolatent.errors import InputError
-from cryolatent.models import OneOf
-from cryolatent.runs.latents import Latents
+from cryolatent.models.latents import Latents
 from cryolatent.runs.run import Run
 
 COMPARISON = re.compile(r"(\w+?)\s*(<=|>=|<|>|=)\s*(.+)")
@@ -28,12 +27,12 @@ def quantities(latents: Latents) -> dict[str, np.ndarray]:
 
     Returns:
         ``share0 ...`` of a categorical posterior, else the means ``z0 ...``; and ``elbo``, or
-        ``log_joint`` of points.
+        ``log_joint`` of points, and ``evidence`` where it is known.
     """
-    letter = "share" if isinstance(latents.distribution, OneOf) else "z"
+    letter = latents.distribution.letter
     means = latents.distribution.mean.numpy()
     columns = {f"{letter}{axis}": means[:, axis] for axis in range(means.shape[1])}
-    scores = {"elbo": latents.elbo, "log_joint": latents.log_joint}
+    scores = {name: getattr(latents, name) for name in ("elbo", "log_joint", "evidence")}
     return columns | {name: value.numpy() for name, value in scores.items() if value is not None}
 
 

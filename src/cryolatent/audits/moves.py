@@ -23,7 +23,7 @@ from cryolatent.data.moves import rot90_image, rot90_particle, shift_image, shif
 from cryolatent.physics import FourierDisc
 from cryolatent.runs.finding import Estimate, Finding, Table, verdict_below
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import restore
+from cryolatent.sessions.systems import restore
 
 BLIND = "This posterior does not read images."
 CONSTANT = "Half of all pairs of particles have the same latent: there is nothing to compare with."

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cryolatent.data import Batch, Evidence, ParticleStack, Source
 from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.models.system import System
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import System, as_shown
+from cryolatent.sessions.systems import as_shown
 
 BATCH = 64
 MOST = 2000

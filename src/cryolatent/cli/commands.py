@@ -7,14 +7,11 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.cli.mnist import mnist
+from cryolatent.config.flags import given, train_flags
+from cryolatent.config.infer import InferConfig
+from cryolatent.config.reading import PrepareConfig, ReadingConfig, TablesConfig
+from cryolatent.config.training import TrainConfig
 from cryolatent.errors import InputError
-from cryolatent.runs.config import (
-    InferConfig,
-    PrepareConfig,
-    ReadingConfig,
-    TablesConfig,
-    TrainConfig,
-)
 from cryolatent.simulate.config import SimulateConfig
 
 app = App(
@@ -23,7 +20,8 @@ app = App(
     help="Heterogeneous cryo-EM reconstruction with latent inference that can be swapped and "
     "tested.",
 )
-TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainConfig(), SimulateConfig()
+TrainFlags = train_flags()
+TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainFlags(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
@@ -138,11 +136,12 @@ def train(
     output: Output,
     config: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
-    options: Annotated[TrainConfig, Parameter(name="*")] = TRAIN_DEFAULTS,
+    options: Annotated[TrainFlags, Parameter(name="*")] = TRAIN_DEFAULTS,  # pyright: ignore[reportInvalidTypeForm]
 ) -> None:
     """Train a posterior and a decoder on a particle stack.
 
-    Poses, CTF and pixel size are read from the particle file, or from cryoDRGN's.
+    Poses, CTF and pixel size are read from the particle file, or from cryoDRGN's. Each option
+    belongs to a part; `cryolatent train --help-all` shows those of all parts.
 
     ```
     cryolatent train particles.star -o run/ --posterior table --z-dim 8
@@ -165,11 +164,10 @@ def train(
     from cryolatent.cli.progress import training_watch
     from cryolatent.cli.training import resume_run
     from cryolatent.data import open_particles
-    from cryolatent.train import prepare
-    from cryolatent.train import train as run_training
+    from cryolatent.sessions.training import begin
+    from cryolatent.sessions.training import train as run_training
 
-    if config is not None:
-        options = TrainConfig.from_toml(config).overridden(options)
+    asked = given(options)
     if (particles is None) != resume:
         raise InputError(
             "cryolatent train",
@@ -179,10 +177,12 @@ def train(
         )
     with training_watch() as watch:
         if particles is None:
-            run, stack = resume_run(output, options)
+            run, stack = resume_run(output, asked)
         else:
-            stack = open_particles(particles, **options.data.reading())
-            run = prepare(output, options, stack, watch)
+            base = None if config is None else TrainConfig.from_toml(config)
+            wanted = TrainConfig.of(asked) if base is None else base.changed(asked)
+            stack = open_particles(particles, **wanted.data.reading())
+            run = begin(output, wanted, stack, watch)
         run_training(run, stack, watch)
     print(f"{run.path}: {len(stack)} particles, finished. Next: cryolatent analyze {run.path}")
 
@@ -226,7 +226,7 @@ def infer(
     from cryolatent.cli.progress import training_watch
     from cryolatent.runs.latents import write_latents
     from cryolatent.runs.run import Run
-    from cryolatent.train import infer_unseen, open_unseen
+    from cryolatent.sessions.unseen import infer_unseen, open_unseen
 
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another -o.")

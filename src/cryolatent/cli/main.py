@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from cryolatent.cli.commands import app
+from cryolatent.cli.helping import HELP_ALL, show_all
 from cryolatent.errors import CryolatentError
 
 CONTINUE = "a training continues with --resume; a demo, a study and prepare with the same command"
@@ -40,6 +41,9 @@ def run(tokens: Sequence[str]) -> int:
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
+        if HELP_ALL in tokens:
+            show_all()
+            return DONE
         command, bound, _ = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
         command(*bound.args, **bound.kwargs)
     except BaseException as error:

@@ -1,14 +1,15 @@
 """Continuing a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
-from cryolatent.runs.config import TrainConfig
 from cryolatent.runs.run import Run
 
 
-def resume_run(output: Path, options: TrainConfig) -> tuple[Run, ParticleStack]:
+def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleStack]:
     """Open a run to continue it.
 
     Args:
@@ -22,19 +23,20 @@ def resume_run(output: Path, options: TrainConfig) -> tuple[Run, ParticleStack]:
         InputError: If there is no run, its input has changed, or an option differs.
     """
     run = Run.open(output)
-    wanted = run.config.updated(options)
-    epochs, datadir = wanted.optimisation.epochs, wanted.data.datadir
-    optimisation = run.config.optimisation.model_copy(update={"epochs": epochs})
-    data = run.config.data.model_copy(update={"datadir": datadir})
-    if wanted != run.config.model_copy(update={"optimisation": optimisation, "data": data}):
+    own = run.config.flat()
+    others = {name: v for name, v in options.items() if name not in ("epochs", "datadir")}
+    if any(own.get(name) != value for name, value in others.items()):
         raise InputError(
             output,
             "options that differ from the run's",
             "none but --epochs and --datadir",
             "Begin a new run.",
         )
+    # what follows from the epochs asked for at first stays as it was begun
+    wanted = run.options.changed(options)
     done = run.checkpoint().position["epoch"]
-    if epochs < done:
-        raise InputError("--epochs", str(epochs), f"at least the {done} done", "Ask for more.")
+    if options.get("epochs", done) < done:
+        found = str(options["epochs"])
+        raise InputError("--epochs", found, f"at least the {done} done", "Ask for more.")
     run = run.set_config(wanted)
     return run, run.open_unchanged_stack()

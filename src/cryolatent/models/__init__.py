@@ -1,71 +1,8 @@
-"""Decoders, posteriors, likelihoods and the objective that joins them."""
+"""Decoders, posteriors, likelihoods and the objective that joins them.
 
-from cryolatent.models.decoders import (
-    Decoder,
-    HartleyDecoder,
-    MlpDecoder,
-    PixelDecoder,
-    SubspaceDecoder,
-)
-from cryolatent.models.distributions import (
-    Delta,
-    DiagonalNormal,
-    Distribution,
-    FullNormal,
-    OneOf,
-)
-from cryolatent.models.generative import GenerativeModel
-from cryolatent.models.likelihood import Bernoulli, FourierGaussian, Likelihood
-from cryolatent.models.objective import (
-    LossTerms,
-    NegativeElbo,
-    Objective,
-    ReportObjective,
-    SummedElbo,
-)
-from cryolatent.models.posteriors import (
-    Categorical,
-    Encoder,
-    ExactGaussian,
-    Features,
-    Fitted,
-    FourierFeatures,
-    LookupTable,
-    PixelFeatures,
-    PointTable,
-    Posterior,
-    SemiAmortized,
-)
+Names are imported when they are first asked for, so that options can be read without PyTorch.
+"""
 
-__all__ = [
-    "Bernoulli",
-    "Categorical",
-    "Decoder",
-    "Delta",
-    "DiagonalNormal",
-    "Distribution",
-    "Encoder",
-    "ExactGaussian",
-    "Features",
-    "Fitted",
-    "FourierFeatures",
-    "FourierGaussian",
-    "FullNormal",
-    "GenerativeModel",
-    "HartleyDecoder",
-    "Likelihood",
-    "LookupTable",
-    "LossTerms",
-    "MlpDecoder",
-    "NegativeElbo",
-    "Objective",
-    "OneOf",
-    "PixelDecoder",
-    "PixelFeatures",
-    "PointTable",
-    "Posterior",
-    "ReportObjective",
-    "SemiAmortized",
-    "SubspaceDecoder",
-    "SummedElbo",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

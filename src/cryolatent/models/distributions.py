@@ -1,13 +1,15 @@
 """What a posterior returns: a distribution over latents, one row per particle."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log, pi
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+Same = TypeVar("Same", bound="Distribution")
 
 
 class Distribution(ABC):
@@ -19,11 +21,59 @@ class Distribution(ABC):
     """
 
     is_bound: ClassVar[bool] = True
+    marker: ClassVar[str]
+    """A column that no other kind of distribution has."""
+    letter: ClassVar[str] = "z"
+    """What selections call a component of the mean."""
+    is_fitted: ClassVar[bool] = False
+    """Whether gradient steps on single particles can fit it (`cryolatent.models.Fitted`)."""
+    is_discrete: ClassVar[bool] = False
+    """Whether particles are in clusters of the distribution's own: the components of the mean."""
 
     @property
     @abstractmethod
     def mean(self) -> Float[Tensor, "n zdim"]:
         """Expected latents."""
+
+    @property
+    def covariance_or_none(self) -> Float[Tensor, "n zdim zdim"] | None:
+        """Full covariances, where the distribution has them."""
+        return None
+
+    def as_diagonal(self) -> "DiagonalNormal":
+        """Independent normal distributions that a table may start from; of points of width one.
+
+        Raises:
+            TypeError: If the latents are not those of a normal prior.
+        """
+        raise TypeError(f"{type(self).__name__} is no normal distribution")
+
+    @classmethod
+    def about(cls: type[Same], loc: Float[Tensor, "n zdim"], log_var: float) -> Same:
+        """Where gradient steps on single particles may begin.
+
+        Args:
+            loc: Means.
+            log_var: Logarithm of the variances, for kinds that have any.
+
+        Returns:
+            One row per mean.
+
+        Raises:
+            TypeError: If the kind is not fitted so (`is_fitted`).
+        """
+        raise TypeError(f"{cls.__name__} is not fitted by gradient steps")
+
+    def at(self: Same, rows: Int[Tensor, " m"]) -> Same:
+        """Some of the rows.
+
+        Args:
+            rows: Their positions.
+
+        Returns:
+            A distribution of the same kind.
+        """
+        return type(self)(*(part[rows] for part in parameters_of(self)))
 
     @abstractmethod
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
@@ -74,6 +124,8 @@ class DiagonalNormal(Distribution):
         log_var: Logarithms of the variances.
     """
 
+    marker: ClassVar[str] = "log_var_0"
+    is_fitted: ClassVar[bool] = True
     loc: Float[Tensor, "n zdim"]
     log_var: Float[Tensor, "n zdim"]
 
@@ -81,6 +133,15 @@ class DiagonalNormal(Distribution):
     def mean(self) -> Float[Tensor, "n zdim"]:
         """Expected latents."""
         return self.loc
+
+    def as_diagonal(self) -> "DiagonalNormal":
+        """The same."""
+        return self
+
+    @classmethod
+    def about(cls, loc: Float[Tensor, "n zdim"], log_var: float) -> "DiagonalNormal":
+        """Of one width."""
+        return cls(loc, torch.full_like(loc, log_var))
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """Draw latents, ``μ + σ ε`` (Kingma and Welling 2014, arXiv:1312.6114, section 2.4)."""
@@ -113,6 +174,7 @@ class FullNormal(Distribution):
         covariance: Covariances.
     """
 
+    marker: ClassVar[str] = "cov_0_0"
     loc: Float[Tensor, "n zdim"]
     covariance: Float[Tensor, "n zdim zdim"]
 
@@ -120,6 +182,15 @@ class FullNormal(Distribution):
     def mean(self) -> Float[Tensor, "n zdim"]:
         """Expected latents."""
         return self.loc
+
+    @property
+    def covariance_or_none(self) -> Float[Tensor, "n zdim zdim"]:
+        """The covariances."""
+        return self.covariance
+
+    def as_diagonal(self) -> DiagonalNormal:
+        """The same means and variances without correlations."""
+        return DiagonalNormal(self.loc, self.covariance.diagonal(dim1=-2, dim2=-1).log())
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """Draw latents, ``μ + L ε`` with ``L Lᵀ = Σ``."""
@@ -159,6 +230,9 @@ class OneOf(Distribution):
         log_weights: Logarithms of the states' prior probabilities.
     """
 
+    marker: ClassVar[str] = "share_0"
+    letter: ClassVar[str] = "share"
+    is_discrete: ClassVar[bool] = True
     shares: Float[Tensor, "n k"]
     log_weights: Float[Tensor, "n k"]
 
@@ -215,12 +289,23 @@ class Delta(Distribution):
     """
 
     is_bound: ClassVar[bool] = False
+    marker: ClassVar[str] = "point_0"
+    is_fitted: ClassVar[bool] = True
     point: Float[Tensor, "n zdim"]
 
     @property
     def mean(self) -> Float[Tensor, "n zdim"]:
         """The points."""
         return self.point
+
+    @classmethod
+    def about(cls, loc: Float[Tensor, "n zdim"], log_var: float) -> "Delta":
+        """At the means."""
+        return cls(loc)
+
+    def as_diagonal(self) -> DiagonalNormal:
+        """The points as means, for a table that takes these alone."""
+        return DiagonalNormal(self.point, torch.zeros_like(self.point))
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """The points; nothing is drawn."""
@@ -239,6 +324,18 @@ class Delta(Distribution):
         """Build the distribution from the columns of `to_columns`."""
         size = sum(name.startswith("point_") for name in columns)
         return cls(torch.stack([columns[f"point_{j}"] for j in range(size)], dim=-1))
+
+
+def parameters_of(q: Distribution) -> list[Tensor]:
+    """The parameters of a distribution, in the order of its fields.
+
+    Args:
+        q: One row per particle.
+
+    Returns:
+        Tensors whose first dimension is the particles'.
+    """
+    return [getattr(q, field.name) for field in fields(cast(Any, q))]
 
 
 def normal_kl(
@@ -271,8 +368,13 @@ def from_columns(columns: dict[str, Float[Tensor, " n"]]) -> Distribution:
     Raises:
         ValueError: If the columns are of no kind.
     """
-    kinds = {"log_var_0": DiagonalNormal, "cov_0_0": FullNormal, "share_0": OneOf, "point_0": Delta}
-    for name, kind in kinds.items():
-        if name in columns:
+    for kind in _kinds(Distribution):
+        if getattr(kind, "marker", None) in columns:
             return kind.from_columns(columns)
     raise ValueError(f"columns {sorted(columns)} describe no distribution")
+
+
+def _kinds(of: type[Distribution]) -> list[type[Distribution]]:
+    """All kinds, those of other packages included."""
+    children = of.__subclasses__()
+    return [*children, *(kind for child in children for kind in _kinds(child))]

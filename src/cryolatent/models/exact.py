@@ -7,43 +7,12 @@ is the Gram matrix ``G = 2 Re(gᴴ Σ⁻¹ g)`` and the vector ``y = 2 Re(gᴴ �
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.models.contrast import ONE, Contrast
 from cryolatent.models.distributions import Distribution, FullNormal, OneOf
-
-NODES = 7
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A discrete prior of the particles' contrast.
-
-    Args:
-        values: Contrasts.
-        log_weights: Logarithms of their probabilities.
-    """
-
-    values: Float[Tensor, " q"]
-    log_weights: Float[Tensor, " q"]
-
-    @staticmethod
-    def of_spread(spread: float) -> "Contrast":
-        """A normal distribution about one, as Gauss-Hermite quadrature sees it.
-
-        Args:
-            spread: Standard deviation; 0 fixes the contrast at one.
-
-        Returns:
-            Nodes and weights.
-        """
-        if spread == 0:
-            return Contrast(torch.ones(1), torch.zeros(1))
-        nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-        weights = torch.from_numpy(weights / weights.sum()).log().float()
-        return Contrast(torch.from_numpy(1 + spread * nodes).float(), weights)
 
 
 @dataclass(frozen=True)
@@ -61,9 +30,6 @@ class Moments:
     first: Float[Tensor, "n c"]
     second: Float[Tensor, "n *c"]
     gain: Float[Tensor, " n"]
-
-
-ONE = Contrast.of_spread(0.0)
 
 
 def normal_moments(

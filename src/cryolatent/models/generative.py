@@ -39,6 +39,52 @@ class GenerativeModel(nn.Module):
         )
         return self.likelihood.predict(rendered, batch)
 
+    def negative_log(
+        self, batch: Batch, predicted: Inexact[Tensor, "obs k"]
+    ) -> Float[Tensor, " n"]:
+        """``-log p(x | z)``, averaged over the particles' contrasts.
+
+        Args:
+            batch: The particles, with the images to be explained.
+            predicted: Expected observations at contrast one.
+
+        Returns:
+            Nats per particle.
+        """
+        score = self._scores(batch, predicted)
+        return score[..., 0] if score.shape[-1] == 1 else -(-score).logsumexp(-1)
+
+    @torch.no_grad()
+    def observe(self, batch: Batch, predicted: Inexact[Tensor, "obs k"]) -> None:
+        """Let the likelihood collect residuals, at the contrasts that the images show.
+
+        Args:
+            batch: The particles, with the images to be explained.
+            predicted: Expected observations of a posterior sample, at contrast one.
+        """
+        values, likelihood = self.likelihood.contrast.values, self.likelihood
+        if len(values) == 1:
+            likelihood.observe(batch.images, predicted, batch.subset)
+            return
+        shares = (-self._scores(batch, predicted)).softmax(-1)[batch.owner]
+        for a, share in zip(values, shares.unbind(-1), strict=True):
+            likelihood.observe(batch.images, a * predicted, batch.subset, share)
+
+    def _scores(
+        self, batch: Batch, predicted: Inexact[Tensor, "obs k"]
+    ) -> Float[Tensor, "n contrasts"]:
+        """``-log p(x, a | z)`` at each contrast a."""
+        contrast, likelihood = self.likelihood.contrast, self.likelihood
+        if len(contrast.values) == 1:
+            terms = [likelihood.negative_log(batch.images, predicted, batch.subset)]
+        else:
+            terms = [
+                likelihood.negative_log(batch.images, a * predicted, batch.subset)
+                for a in contrast.values
+            ]
+        total = torch.stack([batch.sum_by_particle(term) for term in terms], dim=-1)
+        return total - contrast.log_weights
+
     def misfit(self, batch: Batch) -> Callable[[Float[Tensor, "n zdim"]], Float[Tensor, " n"]]:
         """How badly latents explain some particles, for many latents of the same particles.
 
@@ -46,8 +92,8 @@ class GenerativeModel(nn.Module):
             batch: The particles, with the images to be explained.
 
         Returns:
-            ``-log p(x | z)`` in nats per particle as a function of one latent per particle; the
-            likelihood collects no residuals.
+            ``-log p(x | z)`` in nats per particle, averaged over contrasts, as a function of one
+            latent per particle; the likelihood collects no residuals.
 
         Raises:
             ValueError: If decoder or likelihood need poses or transfer functions and there are
@@ -57,8 +103,7 @@ class GenerativeModel(nn.Module):
 
         def explain(z: Float[Tensor, "n zdim"]) -> Float[Tensor, " n"]:
             predicted = self.likelihood.predict(render(z.index_select(0, batch.owner)), batch)
-            negative_log = self.likelihood.negative_log(batch.images, predicted, batch.subset)
-            return batch.sum_by_particle(negative_log)
+            return self.negative_log(batch, predicted)
 
         return explain
 

@@ -7,6 +7,9 @@ from jaxtyping import Complex, Float, Inexact
 from torch import Tensor, nn
 
 from cryolatent.data import Batch
+from cryolatent.models.contrast import ONE, Contrast
+from cryolatent.models.options import BernoulliOptions, GaussianOptions
+from cryolatent.models.setting import Setting
 from cryolatent.physics import (
     ALL_COEFFICIENTS,
     CoefficientSubset,
@@ -16,7 +19,13 @@ from cryolatent.physics import (
 
 
 class Likelihood(nn.Module, ABC):
-    """Density of observations given what the decoder rendered."""
+    """Density of observations given what the decoder rendered.
+
+    `contrast` is the prior of the particles' contrast, which multiplies what is expected of all
+    observations of a particle; `cryolatent.models.GenerativeModel` averages over it.
+    """
+
+    contrast: Contrast = ONE
 
     @abstractmethod
     def predict(self, rendered: Inexact[Tensor, "obs k"], batch: Batch) -> Inexact[Tensor, "obs k"]:
@@ -76,6 +85,7 @@ class Likelihood(nn.Module, ABC):
         images: Inexact[Tensor, "obs k"],
         predicted: Inexact[Tensor, "obs k"],
         subset: CoefficientSubset = ALL_COEFFICIENTS,
+        share: Float[Tensor, " obs"] | None = None,
     ) -> None:
         """Collect residuals for `refit`; nothing to do for a density without parameters.
 
@@ -83,6 +93,7 @@ class Likelihood(nn.Module, ABC):
             images: Observations.
             predicted: Expected observations of a posterior sample.
             subset: Which coefficients these are.
+            share: How much each observation counts; 1 if left out.
         """
 
     def refit(self) -> None:
@@ -106,6 +117,7 @@ class FourierGaussian(Likelihood):
         disc: The coefficients that are compared.
         noise_spectrum: Variance σ² of a complex coefficient, shells 0 to ``disc.radius``.
         power_spectrum: Mean power of the data, same shells; scales `mean_squared_error`.
+        contrast: Prior of the particles' contrast.
     """
 
     def __init__(
@@ -113,9 +125,10 @@ class FourierGaussian(Likelihood):
         disc: FourierDisc,
         noise_spectrum: Float[Tensor, " shells"],
         power_spectrum: Float[Tensor, " shells"],
+        contrast: Contrast = ONE,
     ) -> None:
         super().__init__()
-        self.disc = disc
+        self.disc, self.contrast = disc, contrast
         variance = float(power_spectrum[disc.shells].mean())
         self.register_buffer("noise_spectrum", noise_spectrum.clone())
         self.register_buffer("data_variance", torch.tensor(variance))
@@ -125,6 +138,13 @@ class FourierGaussian(Likelihood):
         self.data_variance: Tensor
         self.residual_power: Tensor
         self.residual_count: Tensor
+
+    @classmethod
+    def build(cls, options: GaussianOptions, setting: Setting) -> "FourierGaussian":
+        """Noise that begins with the spectrum of the images' backgrounds."""
+        spectra = setting.spectra
+        contrast = Contrast.of_spread(options.contrast_spread)
+        return cls(setting.disc, spectra.background, spectra.power, contrast)
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -171,11 +191,14 @@ class FourierGaussian(Likelihood):
         images: Complex[Tensor, "obs k"],
         predicted: Complex[Tensor, "obs k"],
         subset: CoefficientSubset = ALL_COEFFICIENTS,
+        share: Float[Tensor, " obs"] | None = None,
     ) -> None:
         """Collect the residual power of a posterior sample."""
-        power = _squared(images - predicted).double().sum(0)
-        self.residual_power += self.disc.shell_sum(power, subset.index)
-        self.residual_count += len(images) * self.disc.shell_count(subset.index)
+        power, count = _squared(images - predicted).double(), len(images)
+        if share is not None:
+            power, count = power * share[:, None], share.double().sum()
+        self.residual_power += self.disc.shell_sum(power.sum(0), subset.index)
+        self.residual_count += count * self.disc.shell_count(subset.index)
 
     def noise_by_shell(self) -> Float[Tensor, " shells"]:
         """Variance σ² of a complex coefficient."""
@@ -216,6 +239,11 @@ class Bernoulli(Likelihood):
     def __init__(self, box: int) -> None:
         super().__init__()
         self.box = box
+
+    @classmethod
+    def build(cls, options: BernoulliOptions, setting: Setting) -> "Bernoulli":
+        """For the setting's box."""
+        return cls(setting.geometry.box)
 
     @property
     def degrees_of_freedom(self) -> int:

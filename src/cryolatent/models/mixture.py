@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.models.distributions import FullNormal
-from cryolatent.models.exact import ONE, Contrast, Moments, class_moments
+from cryolatent.models.contrast import ONE, Contrast
+from cryolatent.models.exact import Moments, class_moments
 
 STARTS = 10
 ITERATIONS = 100
@@ -85,22 +85,23 @@ def fit_mixture(
 
 
 def likelihood_terms(
-    posterior: FullNormal,
+    mean: Float[Tensor, "n zdim"], covariance: Float[Tensor, "n zdim zdim"]
 ) -> tuple[Float[Tensor, "n c c"], Float[Tensor, "n c"]]:
     """The log likelihoods that normal posteriors under a standard normal prior imply.
 
     Args:
-        posterior: Posteriors ``N(μ, Λ⁻¹)``.
+        mean: Means μ.
+        covariance: Covariances ``Λ⁻¹``.
 
     Returns:
         Quadratic and linear terms as `fit_mixture` wants them, but for a constant: ``Λ - 1`` and
         ``Λ μ``, zero for the constant coefficient.
     """
-    precision = torch.linalg.inv(posterior.covariance)
-    n, size = posterior.loc.shape
+    precision = torch.linalg.inv(covariance)
+    n, size = mean.shape
     gram, inner = torch.zeros(n, size + 1, size + 1), torch.zeros(n, size + 1)
     gram[:, 1:, 1:] = precision - torch.eye(size)
-    inner[:, 1:] = (precision @ posterior.loc[..., None])[..., 0]
+    inner[:, 1:] = (precision @ mean[..., None])[..., 0]
     return gram, inner
 
 

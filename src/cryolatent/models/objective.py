@@ -53,7 +53,7 @@ class Objective(ABC):
         """
         q = posterior(batch, model)
         predicted = model.predict(q.rsample(generator), batch)
-        model.likelihood.observe(batch.images, predicted, batch.subset)
+        model.observe(batch, predicted)
         return self.combine(batch, model, predicted, q.kl())
 
     @abstractmethod
@@ -100,8 +100,7 @@ class NegativeElbo(Objective):
         kl: Float[Tensor, " n"],
     ) -> LossTerms:
         """``-log p(x | z) + β KL``."""
-        negative_log = model.likelihood.negative_log(batch.images, predicted, batch.subset)
-        reconstruction = batch.sum_by_particle(negative_log)
+        reconstruction = model.negative_log(batch, predicted)
         return LossTerms(reconstruction, kl, reconstruction + self.beta * kl)
 
 

@@ -2,18 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from cryolatent.data import Batch
-from cryolatent.models.distributions import Delta, DiagonalNormal
+from cryolatent.models.distributions import Distribution, parameters_of
 from cryolatent.models.generative import GenerativeModel
 
-Fit = TypeVar("Fit", bound=DiagonalNormal | Delta)
+Fit = TypeVar("Fit", bound=Distribution)
 
 STEPS = 200
 LEARNING_RATE = 0.1
@@ -47,7 +44,7 @@ def fit_latents(
     Returns:
         Distributions of the kind of the start.
     """
-    parts = [part.detach().clone().requires_grad_() for part in _parts(start)]
+    parts = [part.detach().clone().requires_grad_() for part in parameters_of(start)]
     q = type(start)(*parts)
     optimiser = torch.optim.Adam(parts, lr=learning_rate)
     with model.frozen():
@@ -91,7 +88,7 @@ def best_of(
         scores.append(torch.stack(draws).mean(0) + q.kl())
     best = torch.stack(scores).nan_to_num(nan=torch.inf).argmin(0)
     rows = torch.arange(len(batch))
-    columns = zip(*(_parts(q) for q in candidates), strict=True)
+    columns = zip(*(parameters_of(q) for q in candidates), strict=True)
     return type(candidates[0])(*(torch.stack(part)[best, rows] for part in columns))
 
 
@@ -112,10 +109,10 @@ def prior_starts(
     """
     generator = torch.Generator().manual_seed(seed)
     zero = torch.zeros(particles, z_dim)
-    found = [_about(kind, zero, 0.0)]
+    found = [kind.about(zero, 0.0)]
     for _ in range(starts - 1):
         drawn = torch.randn(zero.shape, generator=generator)
-        found.append(_about(kind, drawn, NARROW_LOG_VAR))
+        found.append(kind.about(drawn, NARROW_LOG_VAR))
     return found
 
 
@@ -138,15 +135,7 @@ def pool_start(batch: Batch, model: GenerativeModel, pool: Fit) -> Fit:
         score = misfit(latent.expand(len(batch), -1)) + 0.5 * latent.square().sum()
         closer = score < best
         best, chosen = torch.where(closer, score, best), chosen.masked_fill(closer, number)
-    return type(pool)(*(part[chosen] for part in _parts(pool)))
-
-
-def _about(kind: type[Fit], loc: Float[Tensor, "n zdim"], log_var: float) -> Fit:
-    return kind(*[loc, torch.full_like(loc, log_var)][: len(fields(kind))])
-
-
-def _parts(q: DiagonalNormal | Delta) -> list[Tensor]:
-    return [getattr(q, field.name) for field in fields(q)]
+    return pool.at(chosen)
 
 
 def _falling(rate: float, share: float) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from cryolatent.models.latents import penalty_name
 from cryolatent.report.colours import Shade, prevailing_state
 from cryolatent.report.drawing import (
     DASHES,
@@ -21,8 +22,7 @@ from cryolatent.report.drawing import (
     to_svg,
 )
 from cryolatent.report.findings import Findings
-from cryolatent.runs.choice import Choice
-from cryolatent.runs.latents import penalty_name
+from cryolatent.train.choice import Choice
 
 SMALL = (3.3, 2.6)
 LARGE = (3.8, 2.75)
@@ -104,10 +104,9 @@ def loss_charts(findings: Sequence[Findings]) -> list[Chart]:
         chosen = [
             f
             for f in findings
-            if f.run.config.optimisation.objective == objective
+            if f.run.config.kinds.get("objective") == objective
             and f.epochs
             and (PRIOR not in f.epochs[0]) is is_bound
-            and not f.run.config.model.is_exact
         ]
         charts += [_loss_chart(loss, chosen) for loss in losses if chosen]
     return charts
@@ -123,7 +122,7 @@ def _loss_chart(loss: Loss, findings: list[Findings]) -> Chart:
         axes.plot(epoch, values, **run_line(f.number), marker=marker)
         everything += values
         last = max(last, *epoch)
-    warmup = max(f.run.config.optimisation.beta_warmup or 0 for f in findings)
+    warmup = max(warmup_of(f) for f in findings)
     if warmup:
         axes.axvspan(0, min(warmup, last), color=MUTED, alpha=0.1, linewidth=0)
     axes.set_xlim(min(1, last - 1), last)
@@ -134,6 +133,19 @@ def _loss_chart(loss: Loss, findings: list[Findings]) -> Chart:
     alt = f"{loss.title} in {loss.unit} against epoch: {ends}."
     name = f"loss-{loss.title}-{findings[0].number}"
     return Chart(loss.title, alt, to_svg(figure, name))
+
+
+def warmup_of(findings: Findings) -> int:
+    """Epochs during which the weight of the KL term rises.
+
+    Args:
+        findings: A run.
+
+    Returns:
+        0 where there is no such weight.
+    """
+    objective = findings.run.options.objective
+    return 0 if objective is None else objective.beta_warmup or 0
 
 
 def climb_charts(findings: Sequence[Findings]) -> list[Chart]:
@@ -148,7 +160,7 @@ def climb_charts(findings: Sequence[Findings]) -> list[Chart]:
     Returns:
         One chart per run with an exact posterior.
     """
-    return [_climb_chart(f) for f in findings if f.run.config.model.is_exact and f.epochs]
+    return [_climb_chart(f) for f in findings if f.epochs and "curve" in f.epochs[0]]
 
 
 def _climb_chart(findings: Findings) -> Chart:

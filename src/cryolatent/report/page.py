@@ -15,6 +15,7 @@ from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.summary import Estimate
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
+from cryolatent.report.charts import warmup_of
 from cryolatent.report.colours import (
     Shade,
     cluster_shades,
@@ -36,6 +37,7 @@ FILTERS = {
     "sentence": formats.sentence_list,
     "value": formats.value_of,
     "prevailing": prevailing_state,
+    "warmup": warmup_of,
 }
 
 

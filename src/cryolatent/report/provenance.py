@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from cryolatent.config.training import TrainConfig, flag
 from cryolatent.report.findings import Findings
 from cryolatent.report.formats import option_value
-from cryolatent.runs.config import TrainConfig
 
 Options = dict[tuple[str, str], Any]
 
@@ -22,17 +22,14 @@ class Option:
         name: Name in the config file.
         flag: Name on the command line.
         values: Its value in each run.
+        differs: Whether runs that have it have different values.
     """
 
     section: str
     name: str
     flag: str
     values: tuple[str, ...]
-
-    @property
-    def differs(self) -> bool:
-        """Whether the runs have different values."""
-        return len(set(self.values)) > 1
+    differs: bool
 
 
 def options(findings: Sequence[Findings]) -> list[Option]:
@@ -42,17 +39,21 @@ def options(findings: Sequence[Findings]) -> list[Option]:
         findings: All runs of the page.
 
     Returns:
-        Every option, in the order of the config file.
+        Every option of any run, in the order of the config file; a dash where a run's parts do not
+        have it.
     """
-    configurations = [flat(f.run.config) for f in findings]
+    configurations = [flat(f.run.options) for f in findings]
+    keys = list(dict.fromkeys(key for c in configurations for key in c))
+    order = {section: place for place, section in enumerate(TrainConfig.model_fields)}
     return [
         Option(
             section,
             name,
             flag(name),
-            tuple(option_value(shown(c[section, name])) for c in configurations),
+            tuple(option_value(shown(c.get((section, name)))) for c in configurations),
+            len({str(c[section, name]) for c in configurations if (section, name) in c}) > 1,
         )
-        for section, name in configurations[0]
+        for section, name in sorted(keys, key=lambda key: order[key[0]])
     ]
 
 
@@ -63,12 +64,15 @@ def flat(config: TrainConfig) -> Options:
         config: A configuration.
 
     Returns:
-        Values by section and name.
+        Values by section and name; the kind of a part under its own name.
     """
+    kinds = config.kinds
     return {
         (section, name): value
-        for section, values in config.model_dump().items()
-        for name, value in values.items()
+        for section, part in config.parts.items()
+        for name, value in (
+            ({section: kinds[section]} if section in kinds else {}) | part.model_dump()
+        ).items()
     }
 
 
@@ -84,38 +88,22 @@ def shown(value: Any) -> Any:
     return value.name if isinstance(value, PurePath) else value
 
 
-def flag(name: str) -> str:
-    """The flag of an option.
-
-    Args:
-        name: Name in the config file.
-
-    Returns:
-        Such as ``--z-dim``.
-    """
-    return "--" + name.replace("_", "-")
-
-
 def chosen(config: TrainConfig) -> Options:
     """The options that make a configuration what it is.
 
     Args:
-        config: A resolved configuration.
+        config: What was asked.
 
     Returns:
-        Those that are neither a default nor follow from the others.
+        Those that are not what follows from the others.
     """
-    wanted, default = flat(config), flat(TrainConfig())
-    plain = {key: v for key, v in wanted.items() if default[key] is not None and v != default[key]}
-    resolved = flat(TrainConfig.model_validate(_nested(plain)).resolved())
-    return {key: value for key, value in wanted.items() if value != resolved[key]} | plain
-
-
-def _nested(options: Options) -> dict[str, dict[str, Any]]:
-    sections: dict[str, dict[str, Any]] = {}
-    for (section, name), value in options.items():
-        sections.setdefault(section, {})[name] = value
-    return sections
+    usual = flat(TrainConfig.of(posterior=config.posterior.kind))
+    wanted = flat(config)
+    return {
+        key: value
+        for key, value in wanted.items()
+        if value is not None and (key[1] == "posterior" or usual.get(key) != value)
+    }
 
 
 def commands(findings: Sequence[Findings], page: str) -> list[str]:
@@ -133,10 +121,9 @@ def commands(findings: Sequence[Findings], page: str) -> list[str]:
     for f, name in zip(findings, names, strict=True):
         words = ["cryolatent train", _quoted(f.run.manifest.input.name), "-o", name]
         # All threads are another number on another machine, and another result.
-        picked = chosen(f.run.config) | {("optimisation", "threads"): f.run.manifest.threads}
-        for key in flat(f.run.config):
-            if key in picked:
-                words += _argument(key[1], shown(picked[key]))
+        picked = chosen(f.run.config) | {("session", "threads"): f.run.manifest.threads}
+        for (_, name_), value in picked.items():
+            words += _argument(name_, shown(value))
         lines.append(" ".join(words))
     for f, name in zip(findings, names, strict=True):
         words = ["cryolatent analyze", name, "--clusters", str(f.summary.clusters_asked)]
@@ -148,7 +135,8 @@ def commands(findings: Sequence[Findings], page: str) -> list[str]:
 def _argument(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag(name) if value else flag("no_" + name)]
-    return [flag(name), _quoted(option_value(value))]
+    # all digits, so that the run is repeated to the last bit
+    return [flag(name), _quoted(str(value))]
 
 
 def _quoted(word: str) -> str:

@@ -1,70 +1,16 @@
-"""What is believed of each particle, and its file."""
+"""The files of what is believed of each particle."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.io.files import void, write_atomically
-from cryolatent.models import Distribution
 from cryolatent.models.distributions import from_columns
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a table believed of each particle before its training.
-
-    Args:
-        ids: Particle names.
-        distribution: Distribution of each particle's latent.
-    """
-
-    ids: np.ndarray
-    distribution: Distribution
-
-
-@dataclass(frozen=True)
-class Latents:
-    """What a finished run believes of each particle.
-
-    Args:
-        ids: Particle names.
-        distribution: Distribution of each particle's latent.
-        reconstruction: Negative log likelihood of posterior samples, in nats.
-        kl: Divergence from the prior, in nats; of points minus the log density of the prior.
-    """
-
-    ids: np.ndarray
-    distribution: Distribution
-    reconstruction: Float[Tensor, " n"]
-    kl: Float[Tensor, " n"]
-
-    @property
-    def elbo(self) -> Float[Tensor, " n"] | None:
-        """Evidence lower bound of each particle, in nats; None for points, which bound nothing."""
-        return -(self.reconstruction + self.kl) if self.distribution.is_bound else None
-
-    @property
-    def log_joint(self) -> Float[Tensor, " n"] | None:
-        """Log joint density ``log p(x, z)`` of each particle and its point, in nats."""
-        return None if self.distribution.is_bound else -(self.reconstruction + self.kl)
-
-
-def penalty_name(is_bound: bool) -> str:
-    """What files call the term that a distribution adds to the reconstruction.
-
-    Args:
-        is_bound: Whether it is a divergence (`Distribution.is_bound`).
-
-    Returns:
-        Name of a column and of a log entry's key.
-    """
-    return "kl" if is_bound else "negative_log_prior"
+from cryolatent.models.latents import Latents, Rows, penalty_name
 
 
 def write_latents(path: Path, latents: Latents) -> None:
@@ -77,6 +23,8 @@ def write_latents(path: Path, latents: Latents) -> None:
     columns = latents.distribution.to_columns()
     columns["reconstruction"] = latents.reconstruction
     columns[penalty_name(latents.distribution.is_bound)] = latents.kl
+    if latents.evidence is not None:
+        columns["evidence"] = latents.evidence
     _write_columns(path, latents.ids, columns)
 
 
@@ -92,7 +40,8 @@ def read_latents(path: Path) -> Latents:
     ids, columns = _read_columns(path)
     distribution = from_columns(columns)
     penalty = columns[penalty_name(distribution.is_bound)]
-    return Latents(ids, distribution, columns["reconstruction"], penalty)
+    evidence = columns.get("evidence")
+    return Latents(ids, distribution, columns["reconstruction"], penalty, evidence)
 
 
 def write_rows(path: Path, rows: Rows) -> None:

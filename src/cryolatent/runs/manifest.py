@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 import cryolatent
 from cryolatent.data import Domain, Source
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def input_digest(source: Source) -> str:
@@ -75,13 +75,14 @@ class Manifest(BaseModel):
     """Whether the run is finished; anything else can be resumed."""
 
     @staticmethod
-    def of(source: Source, seed: int, threads: int) -> "Manifest":
+    def of(source: Source, seed: int, threads: int, parents: tuple[str, ...] = ()) -> "Manifest":
         """Describe a run that begins now.
 
         Args:
             source: The examples.
             seed: Seed of every random choice.
             threads: Processor threads.
+            parents: Runs that it starts from.
 
         Returns:
             The manifest.
@@ -94,6 +95,7 @@ class Manifest(BaseModel):
             torch_version=torch.__version__,
             seed=seed,
             threads=threads,
+            parents=parents,
             domain=source.domain,
             input=source.source.resolve(),
             input_sha256=input_digest(source),

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from torch import Tensor
 
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, Source, open_particles
 from cryolatent.errors import InputError
 from cryolatent.io.files import (
@@ -20,41 +20,27 @@ from cryolatent.io.files import (
     write_atomically,
     write_text_atomically,
 )
-from cryolatent.runs.choice import Choice
-from cryolatent.runs.config import TrainConfig
+from cryolatent.models.latents import Latents, Rows
 from cryolatent.runs.latents import (
-    Latents,
-    Rows,
     read_latents,
     read_rows,
     write_latents,
     write_rows,
 )
 from cryolatent.runs.manifest import Manifest, input_digest
+from cryolatent.train.choice import Choice
+from cryolatent.train.recorder import SEARCHING, Checkpoint, Recorder
 
 KEEP = 2
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The state of a training between two steps.
-
-    Args:
-        tensors: Parameters, buffers and optimiser states by name.
-        position: Where the training stands: epoch, step and running sums, as JSON values.
-    """
-
-    tensors: dict[str, Tensor]
-    position: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run directory.
+class Run(Recorder):
+    """A run directory: the recorder of its training.
 
     Args:
         path: The directory.
-        config: Its ``config.toml``.
+        config: Its ``config.toml``: what was asked.
         manifest: Its ``manifest.json`` when the handle was made.
     """
 
@@ -139,6 +125,11 @@ class Run:
                 path, reason, "a run directory", "Give the -o of cryolatent train."
             ) from None
         return Run(path, TrainConfig.from_toml(path / "config.toml"), manifest)
+
+    @property
+    def options(self) -> TrainConfig:
+        """What was asked, with the defaults that depend on other options filled in."""
+        return self.config.resolved()
 
     @property
     def name(self) -> str:
@@ -280,7 +271,8 @@ class Run:
         write_atomically(folder / name, lambda partial: save_tensors(tensors, partial))
         index = self._index()
         entries = [entry for entry in index if entry["step"] != step]
-        entries.append({"step": step, "file": name, "position": checkpoint.position})
+        entry = {"step": step, "file": name, "position": checkpoint.position}
+        entries.append(entry | {"z_dim": checkpoint.z_dim})
         text = json.dumps({"checkpoints": entries[-KEEP:]}, indent=2)
         write_text_atomically(folder / "index.json", text)
         for entry in entries[:-KEEP]:
@@ -308,7 +300,16 @@ class Run:
                 f"the checkpoint of step {step}",
                 "Begin a new run.",
             )
-        return Checkpoint(load_file(path / entries[step]["file"]), entries[step]["position"])
+        entry = entries[step]
+        tensors = load_file(path / entry["file"])
+        return Checkpoint(tensors, entry["position"], entry.get("z_dim"))
+
+    @property
+    def z_dim(self) -> int:
+        """Number of latent dimensions: the one chosen by a search, or else the one asked for."""
+        found = [entry.get("z_dim") for entry in self._index()]
+        chosen = found[-1] if found else None
+        return self.config.posterior.z_dim if chosen in (None, SEARCHING) else chosen
 
     def _index(self) -> list[dict[str, Any]]:
         path = self.path / "checkpoints" / "index.json"

@@ -9,14 +9,15 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from cryolatent.analysis import Summary, analyze, read_summary
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import open_particles
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.report import render
-from cryolatent.runs.config import ModelConfig, OptimisationConfig, TrainConfig
 from cryolatent.runs.run import Run
+from cryolatent.sessions.training import begin, train
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
-from cryolatent.train import Watch, prepare, processor_threads, train
+from cryolatent.train import processor_threads
 
 POSTERIORS = ("categorical", "exact")
 SIMULATION = SimulateConfig(
@@ -57,14 +58,10 @@ def configuration(posterior: str, simulation: SimulateConfig = SIMULATION) -> Tr
         simulation: The data that it is trained on.
 
     Returns:
-        Resolved options.
+        Options.
     """
-    return TrainConfig(
-        model=ModelConfig.model_validate(
-            {"posterior": posterior, "contrast_spread": simulation.contrast_spread}
-        ),
-        optimisation=OptimisationConfig(threads=1),
-    ).resolved()
+    spread = simulation.contrast_spread
+    return TrainConfig.of(posterior=posterior, contrast_spread=spread, threads=1)
 
 
 def demo(
@@ -109,11 +106,9 @@ def demo(
 def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
     if not (path / "manifest.json").exists():
         stack = open_particles(data / "particles.star", **config.data.reading())
-        return prepare(path, config, stack, Watch())
+        return begin(path, config, stack)
     run = Run.open(path)
-    # a search chooses the number of latent dimensions
-    chosen = config.model.model_copy(update={"z_dim": run.config.model.z_dim})
-    if run.config != config.model_copy(update={"model": chosen}):
+    if run.config != config.model_copy(update={"data": run.config.data}):
         raise InputError(
             path, "a run with other options", "the demo's own", "Choose another -o or remove it."
         )

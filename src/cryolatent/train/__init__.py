@@ -1,18 +1,8 @@
-"""The visible optimisation loop and its optimisers."""
+"""Methods of training: the visible loop of gradient descent, and expectation maximisation.
 
-from cryolatent.train.inference import infer
-from cryolatent.train.loop import prepare, processor_threads, train
-from cryolatent.train.progress import Watch
-from cryolatent.train.row_adam import RowAdam
-from cryolatent.train.unseen import infer_unseen, open_unseen
+Names are imported when they are first asked for, so that options can be read without PyTorch.
+"""
 
-__all__ = [
-    "RowAdam",
-    "Watch",
-    "infer",
-    "infer_unseen",
-    "open_unseen",
-    "prepare",
-    "processor_threads",
-    "train",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,12 +5,12 @@ import math
 import torch
 
 from cryolatent.physics import ALL_COEFFICIENTS, CoefficientSubset, FourierDisc
-from cryolatent.runs.config import OptimisationConfig
+from cryolatent.train.options import GradientOptions
 from cryolatent.train.randomness import seeded
 
 
 def subset_of_step(
-    disc: FourierDisc, options: OptimisationConfig, epoch: int, step: int
+    disc: FourierDisc, options: GradientOptions, seed: int, epoch: int, step: int
 ) -> CoefficientSubset:
     """The coefficients of a step: inside the shell that marching has reached, a random share.
 
@@ -19,7 +19,8 @@ def subset_of_step(
 
     Args:
         disc: All coefficients.
-        options: Resolved options.
+        options: Share and marching.
+        seed: Fixes the draws.
         epoch: Counted from zero.
         step: Steps made since the start.
 
@@ -30,9 +31,7 @@ def subset_of_step(
     count = math.ceil(options.coefficient_fraction * len(inside))
     if count == disc.size:
         return ALL_COEFFICIENTS
-    drawn = torch.randperm(len(inside), generator=seeded(options.seed, step, "coefficients"))[
-        :count
-    ]
+    drawn = torch.randperm(len(inside), generator=seeded(seed, step, "coefficients"))[:count]
     return CoefficientSubset(inside[drawn.sort().values], len(inside) / count)
 
 

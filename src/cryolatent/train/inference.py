@@ -6,8 +6,8 @@ from torch import Tensor
 from cryolatent.data import Source
 from cryolatent.errors import NonFiniteError
 from cryolatent.models.distributions import from_columns
-from cryolatent.runs.run import Latents
-from cryolatent.runs.system import System
+from cryolatent.models.latents import Latents
+from cryolatent.models.system import System
 from cryolatent.train.memory import flushing_denormals
 from cryolatent.train.progress import Watch
 from cryolatent.train.randomness import seeded
@@ -25,11 +25,11 @@ def infer(
     *,
     samples: int = 1,
 ) -> Latents:
-    """Read the posterior of every particle and evaluate its evidence lower bound.
+    """Read the posterior of every particle, and its evidence or a lower bound of it.
 
     Args:
         system: Trained parts.
-        stack: The particles, as in training (`cryolatent.runs.system.as_shown`).
+        stack: The particles, as in training.
         seed: Fixes the posterior samples.
         watch: Told of the progress.
         samples: Number of posterior samples that the reconstruction term is a mean of.
@@ -45,11 +45,12 @@ def infer(
     columns: list[dict[str, Tensor]] = []
     for number, index in enumerate(torch.arange(len(stack)).split(BATCH)):
         batch = stack.batch(index)
-        q = system.posterior(batch, system.model)
-        misfit, generator = system.model.misfit(batch), seeded(seed, number, "evaluation")
-        draws = [misfit(q.rsample(generator)) for _ in range(samples)]
-        parts = {"reconstruction": torch.stack(draws).mean(0), "kl": q.kl()}
-        columns.append(q.to_columns() | parts)
+        generator = seeded(seed, number, "evaluation")
+        found = system.posterior.read(batch, system.model, generator, samples)
+        parts = {"reconstruction": found.reconstruction, "kl": found.kl}
+        if found.evidence is not None:
+            parts["evidence"] = found.evidence
+        columns.append(found.posterior.to_columns() | parts)
         watch.advance(int(index[-1]) + 1)
     joined = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
     for name, column in joined.items():
@@ -58,4 +59,5 @@ def infer(
             particle = stack.ids[int(bad[0, 0])]
             raise NonFiniteError(f"the posterior of particle {particle}: {name} is not finite.")
     distribution = from_columns(joined)
-    return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"])
+    evidence = joined.get("evidence")
+    return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"], evidence)

@@ -4,37 +4,35 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, SparseAdam
 
-from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.system import System
+from cryolatent.models.system import System
 from cryolatent.train.row_adam import RowAdam
 
-TABLE_OPTIMISERS = {"row-adam": RowAdam, "sparse-adam": SparseAdam, "sgd": SGD, "adam": Adam}
+ROW_OPTIMISERS = {"row-adam": RowAdam, "sparse-adam": SparseAdam, "sgd": SGD, "adam": Adam}
 
 
-def build_optimisers(system: System, config: TrainConfig) -> list[Optimizer]:
+def build_optimisers(system: System, learning_rate: float) -> list[Optimizer]:
     """Make an optimiser for the networks and, if the posterior has rows, one for the rows.
 
     A learning rate of zero freezes the rows.
 
     Args:
         system: The parts.
-        config: Resolved options.
+        learning_rate: Of the networks; rows have their own (`Posterior.row_optimiser`).
 
     Returns:
         One or two optimisers.
     """
-    options = config.optimisation
+    name, row_rate = system.posterior.row_optimiser or ("row-adam", 0.0)
     rows = system.posterior.row_parameters()
     in_rows = {id(parameter) for parameter in rows}
     parameters = [*system.model.parameters(), *system.posterior.parameters()]
     networks = [parameter for parameter in parameters if id(parameter) not in in_rows]
-    optimisers: list[Optimizer] = [Adam(networks, lr=options.learning_rate, fused=True)]
-    if rows and options.table_learning_rate:
-        make = TABLE_OPTIMISERS[options.table_optimiser]
-        optimisers.append(make(rows, lr=options.table_learning_rate))
+    optimisers: list[Optimizer] = [Adam(networks, lr=learning_rate, fused=True)]
+    if rows and row_rate:
+        optimisers.append(ROW_OPTIMISERS[name](rows, lr=row_rate))
     for parameter in rows:
         # gradients that no optimiser empties would pile up, step after step
-        parameter.requires_grad_(bool(options.table_learning_rate))
+        parameter.requires_grad_(bool(row_rate))
     return optimisers
 
 

@@ -20,7 +20,8 @@ from cryolatent.errors import InputError
 from cryolatent.io import read_star
 from cryolatent.runs.manifest import input_digest
 from cryolatent.runs.run import Run
-from cryolatent.train import Watch, prepare, train
+from cryolatent.sessions.training import begin, train
+from cryolatent.train import Watch
 
 AS_IT_IS = Packing(normalise="none")
 
@@ -66,7 +67,7 @@ def test_training_does_not_see_the_packing(stack, tmp_path, posterior) -> None:
     latents = []
     for name, source in (("a", stack.source), ("b", tmp_path / "packed")):
         opened = open_particles(source)
-        run = prepare(tmp_path / name, small_config(posterior), opened, Watch())
+        run = begin(tmp_path / name, small_config(posterior), opened, Watch())
         train(run, opened)
         latents.append(Run.open(tmp_path / name).latents().distribution.mean)
     assert torch.equal(*latents)
@@ -77,7 +78,7 @@ def test_training_on_half_precision_is_close(stack, tmp_path) -> None:
     for dtype in ("float32", "float16"):
         folder = packed(stack, tmp_path / dtype, Packing(dtype=dtype)).folder
         opened = open_particles(folder)
-        run = prepare(tmp_path / f"run_{dtype}", small_config("table"), opened, Watch())
+        run = begin(tmp_path / f"run_{dtype}", small_config("table"), opened, Watch())
         train(run, opened)
         latents.append(Run.open(run.path).latents().distribution.mean)
     assert not torch.equal(*latents)
@@ -319,7 +320,7 @@ def test_a_run_on_packed_particles_is_exported_as_the_original(stack, tmp_path) 
     pixels.flush()
     folder = packed(stack, tmp_path / "packed", Packing(on_bad="drop")).folder
     opened = open_particles(folder)
-    run = prepare(tmp_path / "run", small_config("table", epochs=1), opened, Watch())
+    run = begin(tmp_path / "run", small_config("table", epochs=1), opened, Watch())
     train(run, opened)
     done = export(Run.open(run.path), tmp_path / "out.star")
     assert done.rows.tolist() == [row for row in range(40) if row != 3]

@@ -1,8 +1,8 @@
-"""Decoders: latents to slices and volumes, one file per architecture."""
+"""Decoders: latents to slices and volumes, one file per architecture.
 
-from cryolatent.models.decoders.base import Decoder
-from cryolatent.models.decoders.mlp import HartleyDecoder, MlpDecoder
-from cryolatent.models.decoders.pixel import PixelDecoder
-from cryolatent.models.decoders.subspace import SubspaceDecoder
+Names are imported when they are first asked for, so that options can be read without PyTorch.
+"""
 
-__all__ = ["Decoder", "HartleyDecoder", "MlpDecoder", "PixelDecoder", "SubspaceDecoder"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

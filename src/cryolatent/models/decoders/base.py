@@ -14,6 +14,17 @@ class Decoder(nn.Module, ABC):
 
     z_dim: int
 
+    def take_volumes(self, other: "Decoder") -> bool:
+        """Begin with another decoder's volumes, where both are of one form.
+
+        Args:
+            other: The other decoder.
+
+        Returns:
+            Whether they were taken; by default not.
+        """
+        return False
+
     @abstractmethod
     def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Inexact[Tensor, "obs k"]:
         """Central slices of each latent's volume, before transfer function and shift.

@@ -150,3 +150,12 @@ class Network(CoefficientMap):
         """``(1, network(z))``."""
         weights = self.output(self.hidden(torch.relu(self.input(z))))
         return torch.cat([torch.ones_like(z[:, :1]), weights], dim=-1)
+
+
+COEFFICIENTS: dict[str, type[CoefficientMap]] = {
+    "linear": Linear,
+    "polynomial": Polynomial,
+    "fourier": Fourier,
+    "network": Network,
+    "shares": Shares,
+}

@@ -1,6 +1,7 @@
 """Coordinate networks: a point of Fourier space and a latent in, the volume's transform out."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -8,8 +9,15 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from cryolatent.models.decoders.base import Decoder
-from cryolatent.models.decoders.encodings import Encoding, GeometricEncoding
+from cryolatent.models.decoders.encodings import (
+    Coordinates,
+    Encoding,
+    GaussianEncoding,
+    GeometricEncoding,
+)
+from cryolatent.models.decoders.options import MlpOptions
 from cryolatent.models.layers import PlainMlp, ResidualMlp
+from cryolatent.models.setting import Setting
 from cryolatent.physics import (
     ALL_COEFFICIENTS,
     FourierDisc,
@@ -68,6 +76,20 @@ class CoordinateDecoder(Decoder):
         self.output = nn.Linear(width, self.outputs)
         self.register_buffer("amplitude", amplitude.clone())
         self.amplitude: Tensor
+
+    @staticmethod
+    def build(options: MlpOptions, setting: Setting) -> "CoordinateDecoder":
+        """A network in the scale of the data's spectra, complex or Hartley."""
+        return OUTPUTS[options.decoder_output](
+            setting.disc,
+            setting.z_dim,
+            setting.spectra.signal_amplitude,
+            width=options.decoder_width,
+            layers=options.decoder_layers,
+            precision=PRECISIONS[options.precision],
+            encoding=ENCODINGS[options.decoder_encoding](setting.disc.box, setting.seed),
+            hidden=ResidualMlp if options.decoder_residual else PlainMlp,
+        )
 
     def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Complex[Tensor, "obs k"]:
         """Central slices of each latent's volume, before transfer function and shift."""
@@ -164,3 +186,12 @@ class HartleyDecoder(CoordinateDecoder):
         values = self._evaluate(torch.cat([points, -points], dim=1), z)[..., 0]
         here, opposite = values.unflatten(1, (2, -1)).mul(0.5 * amplitude).unbind(1)
         return torch.complex(here + opposite, opposite - here)
+
+
+OUTPUTS: dict[str, type[CoordinateDecoder]] = {"fourier": MlpDecoder, "hartley": HartleyDecoder}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ENCODINGS: dict[str, Callable[[int, int], Encoding]] = {
+    "geom_lowf": lambda box, seed: GeometricEncoding(box),
+    "gaussian": GaussianEncoding,
+    "none": lambda box, seed: Coordinates(box),
+}

@@ -5,7 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryolatent.models.decoders.base import Decoder
+from cryolatent.models.decoders.options import PixelOptions
 from cryolatent.models.layers import PlainMlp
+from cryolatent.models.setting import Setting
 from cryolatent.physics import Poses
 
 
@@ -31,6 +33,16 @@ class PixelDecoder(Decoder):
         self.from_latent = nn.Linear(z_dim, width)
         self.hidden = PlainMlp(width, layers)
         self.output = nn.Linear(width, box**2)
+
+    @classmethod
+    def build(cls, options: PixelOptions, setting: Setting) -> "PixelDecoder":
+        """For the setting's box."""
+        return cls(
+            setting.geometry.box,
+            setting.z_dim,
+            width=options.decoder_width,
+            layers=options.decoder_layers,
+        )
 
     def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Float[Tensor, "obs k"]:
         """Log-odds of the pixels, row by row; poses do not matter."""

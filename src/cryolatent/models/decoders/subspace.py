@@ -7,7 +7,14 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from cryolatent.models.decoders.base import Decoder
-from cryolatent.models.decoders.coefficients import CoefficientMap, Shares
+from cryolatent.models.decoders.coefficients import (
+    COEFFICIENTS,
+    CoefficientMap,
+    Linear,
+    Shares,
+)
+from cryolatent.models.decoders.options import SubspaceOptions, VolumesOptions
+from cryolatent.models.setting import Setting
 from cryolatent.physics import (
     ALL_COEFFICIENTS,
     FourierDisc,
@@ -59,6 +66,27 @@ class SubspaceDecoder(Decoder):
             start[0] = 0
         self.volumes = nn.Parameter(start)
         self._kept: tuple[int, Tensor] | None = None
+
+    @classmethod
+    def build(
+        cls, options: SubspaceOptions | VolumesOptions, setting: Setting
+    ) -> "SubspaceDecoder":
+        """Volumes in the scale of the data's spectra."""
+        return cls(
+            setting.disc,
+            COEFFICIENTS[options.coefficients](setting.z_dim),
+            setting.spectra.signal_amplitude,
+            interpolation=Interpolation[(options.interpolation or "trilinear").upper()],
+        )
+
+    def take_volumes(self, other: Decoder) -> bool:
+        """The volumes of another linear subspace of as many dimensions."""
+        if not isinstance(other, SubspaceDecoder) or self.volumes.shape != other.volumes.shape:
+            return False
+        if not all(isinstance(decoder.coefficients, Linear) for decoder in (self, other)):
+            return False
+        self.set_volumes(other.volumes * other.scale)
+        return True
 
     def slices(self, z: Float[Tensor, "obs zdim"], poses: Poses | None) -> Complex[Tensor, "obs k"]:
         """Central slices of each latent's volume, before transfer function and shift."""

@@ -1,24 +1,8 @@
-"""Posteriors: who believes what of a latent, one file each, all under one contract."""
+"""Posteriors: who believes what of a latent, one file each, all under one contract.
 
-from cryolatent.models.posteriors.base import Posterior
-from cryolatent.models.posteriors.encoder import Encoder
-from cryolatent.models.posteriors.exact import Categorical, ExactGaussian
-from cryolatent.models.posteriors.features import Features, FourierFeatures, PixelFeatures
-from cryolatent.models.posteriors.fitted import Fitted
-from cryolatent.models.posteriors.points import PointTable
-from cryolatent.models.posteriors.semi_amortized import SemiAmortized
-from cryolatent.models.posteriors.table import LookupTable
+Names are imported when they are first asked for, so that options can be read without PyTorch.
+"""
 
-__all__ = [
-    "Categorical",
-    "Encoder",
-    "ExactGaussian",
-    "Features",
-    "Fitted",
-    "FourierFeatures",
-    "LookupTable",
-    "PixelFeatures",
-    "PointTable",
-    "Posterior",
-    "SemiAmortized",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,9 @@ from cryolatent.models.distributions import DiagonalNormal
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.layers import PlainMlp, ResidualMlp
 from cryolatent.models.posteriors.base import Posterior
-from cryolatent.models.posteriors.features import Features
+from cryolatent.models.posteriors.features import Features, features_for
+from cryolatent.models.posteriors.options import EncoderOptions, SemiAmortizedOptions
+from cryolatent.models.setting import Setting
 
 
 class Encoder(Posterior):
@@ -27,6 +29,8 @@ class Encoder(Posterior):
         Zhong et al. 2021, doi:10.1038/s41592-020-01049-4.
     """
 
+    is_amortised = True
+
     def __init__(
         self,
         features: Features,
@@ -41,6 +45,19 @@ class Encoder(Posterior):
         self.input = nn.Linear(features.size, width)
         self.hidden = hidden(width, layers)
         self.output = nn.Linear(width, 2 * z_dim)
+
+    @classmethod
+    def build(cls, options: EncoderOptions | SemiAmortizedOptions, setting: Setting) -> "Encoder":
+        """A network for the setting's images."""
+        encoder = cls(
+            features_for(setting, options.evidence_frame),
+            setting.z_dim,
+            width=options.encoder_width,
+            layers=options.encoder_layers,
+            hidden=ResidualMlp if options.encoder_residual else PlainMlp,
+        )
+        encoder.augments = getattr(options, "augment", False)
+        return encoder
 
     def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal:
         """The distribution of each particle's latent, from its evidence alone."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryolatent.data import Evidence
+from cryolatent.models.setting import Setting
 from cryolatent.physics import FourierDisc, in_plane_degrees, rotate_in_plane, shift_phases
 
 
@@ -103,3 +104,18 @@ def aligned(evidence: Evidence, disc: FourierDisc) -> Evidence:
     centred = evidence.images * shift_phases(disc, -shifts)
     turned = rotate_in_plane(centred, -in_plane_degrees(poses.rotations), disc)
     return replace(evidence, images=turned)
+
+
+def features_for(setting: Setting, frame: Literal["raw", "aligned"] = "raw") -> Features:
+    """What an encoder is fed of a setting's images.
+
+    Args:
+        setting: Their size and spectra.
+        frame: ``raw``, as recorded, or ``aligned``; of pictures without poses there is no other.
+
+    Returns:
+        Fourier coefficients, or pixels where pixels are compared.
+    """
+    if not setting.geometry.shells:
+        return PixelFeatures(setting.geometry.box)
+    return FourierFeatures(setting.disc, setting.spectra.power, frame)

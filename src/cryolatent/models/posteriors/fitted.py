@@ -3,7 +3,7 @@
 import torch
 
 from cryolatent.data import Batch
-from cryolatent.models.distributions import Delta, DiagonalNormal
+from cryolatent.models.distributions import Distribution
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.refinement import (
@@ -25,7 +25,7 @@ class Fitted(Posterior):
     and is itself among the candidates.
 
     Args:
-        kind: Normal distributions or points.
+        kind: Normal distributions or points (`Distribution.is_fitted`).
         z_dim: Number of latent dimensions.
         starts: Number of starts without the proposal.
         steps: Steps of each fit.
@@ -37,14 +37,14 @@ class Fitted(Posterior):
 
     def __init__(
         self,
-        kind: type[DiagonalNormal] | type[Delta],
+        kind: type[Distribution],
         z_dim: int,
         *,
         starts: int = 4,
         steps: int = STEPS,
         seed: int = 0,
         proposal: Posterior | None = None,
-        pool: DiagonalNormal | Delta | None = None,
+        pool: Distribution | None = None,
     ) -> None:
         super().__init__()
         self.kind, self.z_dim, self.is_bound = kind, z_dim, kind.is_bound
@@ -52,7 +52,7 @@ class Fitted(Posterior):
         self.pool = pool
 
     @torch.no_grad()
-    def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal | Delta:
+    def forward(self, batch: Batch, model: GenerativeModel) -> Distribution:
         """The distribution of each particle's latent, from its evidence and the model.
 
         Raises:

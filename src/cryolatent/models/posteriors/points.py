@@ -8,6 +8,8 @@ from cryolatent.data import Batch
 from cryolatent.models.distributions import Delta, Distribution
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.posteriors.base import Posterior
+from cryolatent.models.posteriors.options import PointTableOptions
+from cryolatent.models.setting import Setting
 
 
 class PointTable(Posterior):
@@ -31,14 +33,21 @@ class PointTable(Posterior):
         self.z_dim, self.sparse = z_dim, sparse
         self.loc = nn.Parameter(torch.zeros(particles, z_dim))
 
+    @classmethod
+    def build(cls, options: PointTableOptions, setting: Setting) -> "PointTable":
+        """A point per example; `cryolatent.sessions.warm` sets where they start."""
+        table = cls(setting.examples, setting.z_dim, sparse=options.table_optimiser != "adam")
+        table.row_optimiser = options.table_optimiser, options.table_learning_rate or 0.0
+        return table
+
     @torch.no_grad()
     def set_rows(self, rows: Distribution) -> None:
-        """Start from other rows.
-
-        Args:
-            rows: One per particle, of which the means are taken.
-        """
+        """Start from other rows, of which the means are taken."""
         self.loc.copy_(rows.mean)
+
+    def rows(self) -> Delta:
+        """The points as they are now."""
+        return Delta(self.loc.detach())
 
     def forward(self, batch: Batch, model: GenerativeModel) -> Delta:
         """The rows of the batch's particles; the evidence is not looked at."""

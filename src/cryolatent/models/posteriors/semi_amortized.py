@@ -12,6 +12,8 @@ from cryolatent.models.distributions import DiagonalNormal
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.posteriors.base import Posterior
 from cryolatent.models.posteriors.encoder import Encoder
+from cryolatent.models.posteriors.options import SemiAmortizedOptions
+from cryolatent.models.setting import Setting
 
 Misfit = Callable[[Float[Tensor, "n zdim"]], Float[Tensor, " n"]]
 
@@ -40,12 +42,19 @@ class SemiAmortized(Posterior):
         Nielsen 2018, arXiv:1807.04489.
     """
 
+    is_amortised = True
+
     def __init__(self, encoder: Encoder, steps: int = 3) -> None:
         super().__init__()
         self.encoder, self.z_dim = encoder, encoder.z_dim
         self.log_sizes = nn.Parameter(torch.full((steps, 2), START_SIZE).log())
         self.register_buffer("signs", _signs(steps, self.z_dim), persistent=False)
         self.signs: Tensor
+
+    @classmethod
+    def build(cls, options: SemiAmortizedOptions, setting: Setting) -> "SemiAmortized":
+        """An encoder for the setting's images, and its refinement."""
+        return cls(Encoder.build(options, setting), options.refinement_steps)
 
     def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal:
         """The distribution of each particle's latent, from its evidence and the model.

@@ -5,9 +5,11 @@ from torch import nn
 from torch.nn.functional import embedding
 
 from cryolatent.data import Batch
-from cryolatent.models.distributions import DiagonalNormal
+from cryolatent.models.distributions import DiagonalNormal, Distribution
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.posteriors.base import Posterior
+from cryolatent.models.posteriors.options import TableOptions
+from cryolatent.models.setting import Setting
 
 
 class LookupTable(Posterior):
@@ -28,15 +30,23 @@ class LookupTable(Posterior):
         self.loc = nn.Parameter(torch.zeros(particles, z_dim))
         self.log_var = nn.Parameter(torch.full((particles, z_dim), ZERO_LOG_VAR))
 
-    @torch.no_grad()
-    def set_rows(self, rows: DiagonalNormal) -> None:
-        """Start from other rows.
+    @classmethod
+    def build(cls, options: TableOptions, setting: Setting) -> "LookupTable":
+        """A row per example; `cryolatent.sessions.warm` sets where they start."""
+        table = cls(setting.examples, setting.z_dim, sparse=options.table_optimiser != "adam")
+        table.row_optimiser = options.table_optimiser, options.table_learning_rate or 0.0
+        return table
 
-        Args:
-            rows: One per particle.
-        """
-        self.loc.copy_(rows.loc)
-        self.log_var.copy_(rows.log_var)
+    @torch.no_grad()
+    def set_rows(self, rows: Distribution) -> None:
+        """Start from other rows, as independent normal distributions."""
+        normal = rows.as_diagonal()
+        self.loc.copy_(normal.loc)
+        self.log_var.copy_(normal.log_var)
+
+    def rows(self) -> DiagonalNormal:
+        """The rows as they are now."""
+        return DiagonalNormal(self.loc.detach(), self.log_var.detach())
 
     def forward(self, batch: Batch, model: GenerativeModel) -> DiagonalNormal:
         """The rows of the batch's particles; the evidence is not looked at."""

@@ -6,32 +6,28 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cryolatent.runs.config import TrainConfig
-from cryolatent.studies.reproduce.scales import Options, merge
+from cryolatent.config.training import TrainConfig, belonging
 
 SEEDS = 5
 TEXT, CODE = "the appendix's text", "the authors' code"
-COMMON: Options = {
-    "model": {
-        "decoder": "pixel",
-        "z_dim": 2,
-        "encoder_width": 256,
-        "encoder_layers": 2,
-        "encoder_residual": False,
-        "decoder_width": 256,
-        "decoder_layers": 1,
-    },
-    "optimisation": {
-        "epochs": 100,
-        "batch_size": 128,
-        "learning_rate": 0.01,
-        "objective": "summed-elbo",
-        "beta": 1.0,
-        "beta_warmup": 0,
-        "table_optimiser": "sparse-adam",
-        "table_learning_rate": 0.01,
-        "threads": 1,
-    },
+COMMON: Mapping[str, Any] = {
+    "posterior": "encoder",
+    "decoder": "pixel",
+    "z_dim": 2,
+    "encoder_width": 256,
+    "encoder_layers": 2,
+    "encoder_residual": False,
+    "decoder_width": 256,
+    "decoder_layers": 1,
+    "epochs": 100,
+    "batch_size": 128,
+    "learning_rate": 0.01,
+    "objective": "summed-elbo",
+    "beta": 1.0,
+    "beta_warmup": 0,
+    "table_optimiser": "sparse-adam",
+    "table_learning_rate": 0.01,
+    "threads": 1,
 }
 
 
@@ -68,7 +64,7 @@ class Experiment:
         title: What is done.
         saw: What the appendix says of it, in short, or why it is here.
         claim: The same as a question.
-        options: Options that differ from `COMMON`, by section of the configuration.
+        options: Options that differ from `COMMON`, by name.
         against: Experiment that it is compared with.
         pretrained: Experiment from whose best run the table starts.
         move: For an experiment that trains nothing, what its encoder is shown.
@@ -83,7 +79,7 @@ class Experiment:
     title: str
     saw: str
     claim: Claim = Claim.NONE
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     against: str = "vae"
     pretrained: str | None = None
     move: Move | None = None
@@ -107,7 +103,7 @@ class Experiment:
     @property
     def is_frozen(self) -> bool:
         """Whether the rows of its table are never trained."""
-        return self.options.get("optimisation", {}).get("table_learning_rate") == 0.0
+        return self.options.get("table_learning_rate") == 0.0
 
     def config(
         self, seed: int, parent: Path | None = None, epochs: int | None = None
@@ -120,23 +116,23 @@ class Experiment:
             epochs: Passes over the digits, if not the report's.
 
         Returns:
-            Resolved options.
+            The configuration.
         """
-        shorter = {} if epochs is None else {"epochs": epochs}
-        merged = merge(
-            COMMON,
-            self.options,
-            {"model": {"pretrained": parent}, "optimisation": {"seed": seed} | shorter},
-        )
-        return TrainConfig.model_validate(merged).resolved()
+        asked = dict(self.options) | {"seed": seed}
+        if parent is not None:
+            asked["pretrained"] = parent
+        if epochs is not None:
+            asked["epochs"] = epochs
+        kept = {k: v for k, v in belonging({**COMMON, **asked}).items() if k not in asked}
+        return TrainConfig.of(kept | asked)
 
 
-def _table(**options: Any) -> dict[str, dict[str, Any]]:
-    return {"model": {"posterior": "table"} | options}
+def _table(**options: Any) -> dict[str, Any]:
+    return {"posterior": "table"} | options
 
 
-def _frozen(**options: Any) -> dict[str, dict[str, Any]]:
-    return _table(**options) | {"optimisation": {"table_learning_rate": 0.0}}
+def _frozen(**options: Any) -> dict[str, Any]:
+    return _table(**options) | {"table_learning_rate": 0.0}
 
 
 EXPERIMENTS = (
@@ -182,7 +178,7 @@ EXPERIMENTS = (
         (),
         "Standard VAE with an encoder of two hidden layers",
         "The text counts three hidden layers in the encoder; the published code has two.",
-        options={"model": {"encoder_layers": 1}},
+        options={"encoder_layers": 1},
         reading=CODE,
     ),
     Experiment(
@@ -191,7 +187,7 @@ EXPERIMENTS = (
         "Variational lookup table, its rows trained by SGD",
         "The text speaks of identical settings, so of Adam at 0.01; the published code has plain "
         "gradient steps on the rows, and the other as a comment.",
-        options=_table(table_start="zero") | {"optimisation": {"table_optimiser": "sgd"}},
+        options=_table(table_start="zero") | {"table_optimiser": "sgd"},
         against="table",
         reading=CODE,
     ),
@@ -251,17 +247,8 @@ EXPERIMENTS = (
         (),
         "The same in eight dimensions with four hidden layers and no KL term",
         "The largest network of the published code: spread 10, weight of the KL term zero.",
-        options={
-            "model": {
-                "posterior": "table",
-                "table_start": "random",
-                "table_spread": 10.0,
-                "table_log_var": -8.0,
-                "z_dim": 8,
-                "decoder_layers": 3,
-            },
-            "optimisation": {"table_learning_rate": 0.0, "beta": 0.0},
-        },
+        options=_frozen(table_start="random", table_spread=10.0, table_log_var=-8.0)
+        | {"z_dim": 8, "decoder_layers": 3, "beta": 0.0},
         against="frozen-wide",
         reading=CODE,
     ),
@@ -271,12 +258,10 @@ EXPERIMENTS = (
         "Larger networks: four hidden layers of 512",
         "Width and depth were changed; no result is given.",
         options={
-            "model": {
-                "encoder_width": 512,
-                "encoder_layers": 3,
-                "decoder_width": 512,
-                "decoder_layers": 3,
-            }
+            "encoder_width": 512,
+            "encoder_layers": 3,
+            "decoder_width": 512,
+            "decoder_layers": 3,
         },
         slow=True,
     ),
@@ -286,7 +271,7 @@ EXPERIMENTS = (
         "Ten latent dimensions",
         "The number of dimensions was changed; no result is given. Ten is that of the published "
         "code.",
-        options={"model": {"z_dim": 10, "encoder_layers": 1}},
+        options={"z_dim": 10, "encoder_layers": 1},
         reading=CODE,
     ),
     Experiment(
@@ -294,7 +279,7 @@ EXPERIMENTS = (
         (),
         "Evil twin: the encoder is shown another picture",
         "The report's control on particles, which the appendix does not repeat on digits.",
-        options={"data": {"twin": "permuted"}},
+        options={"twin": "permuted"},
         described=False,
     ),
     Experiment(
@@ -302,7 +287,7 @@ EXPERIMENTS = (
         (),
         "Evil twin: the encoder is shown noise",
         "The same with noise of the pictures' mean and variance.",
-        options={"data": {"twin": "noise"}},
+        options={"twin": "noise"},
         described=False,
     ),
     Experiment(
@@ -310,7 +295,7 @@ EXPERIMENTS = (
         (),
         "One point per picture in place of a distribution",
         "What a table gains from its widths. A point has no evidence lower bound.",
-        options={"model": {"posterior": "point-table"}},
+        options={"posterior": "point-table"},
         against="table",
         described=False,
     ),
@@ -319,7 +304,7 @@ EXPERIMENTS = (
         (),
         "An encoder whose proposal is refined by gradient steps",
         "Between encoder and table: does refining close the gap between them?",
-        options={"model": {"posterior": "semi-amortized"}},
+        options={"posterior": "semi-amortized"},
         described=False,
         slow=True,
     ),
@@ -330,7 +315,7 @@ EXPERIMENTS = (
         "This library's own setting for tables: each row is corrected for its own steps, at a rate "
         "of 5 / epochs.",
         options=_table(table_start="zero")
-        | {"optimisation": {"table_optimiser": "row-adam", "table_learning_rate": 0.05}},
+        | {"table_optimiser": "row-adam", "table_learning_rate": 0.05},
         against="table",
         described=False,
     ),

@@ -172,7 +172,7 @@ def _lines(outcome: Outcome, other: Outcome) -> list[Line]:
 
 def _summed(outcome: Outcome, other: Outcome, alone: bool) -> list[Line]:
     """The terms as the report gives them: summed over a batch, at the end of the training."""
-    size = COMMON["optimisation"]["batch_size"]
+    size = COMMON["batch_size"]
     lines = []
     for label, key in (("Reconstruction of a batch", "reconstructions"), ("KL of a batch", "kls")):
         if key == "kls" and not outcome.numbers(_estimate("kl")):
@@ -221,8 +221,7 @@ def _options(experiment: Experiment) -> str:
         return f"The encoders of {experiment.against} with {words[0]}.{reading}"
     words = [
         f"{key.replace('_', ' ')} {option_value(value)}"
-        for options in experiment.options.values()
-        for key, value in options.items()
+        for key, value in experiment.options.items()
     ]
     text = sentence_list(words) if words else "as the notes say"
     start = f", started from {experiment.pretrained}" if experiment.pretrained else ""

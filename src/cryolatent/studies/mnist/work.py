@@ -10,13 +10,16 @@ from torch import Tensor
 
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.audits import displacement
+from cryolatent.config.infer import InferConfig
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import DigitSet, open_digits
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.io.files import void, write_atomically, write_text_atomically
-from cryolatent.models import Encoder, SemiAmortized
-from cryolatent.runs.config import InferConfig, TrainConfig
+from cryolatent.models.system import System
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import System, as_shown, restore
+from cryolatent.sessions.systems import as_shown, restore
+from cryolatent.sessions.training import begin, train
+from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.studies.mnist.experiments import Experiment, Move
 from cryolatent.studies.mnist.measures import (
     MOST,
@@ -32,7 +35,7 @@ from cryolatent.studies.mnist.measures import (
     share,
     voted,
 )
-from cryolatent.train import Watch, infer, infer_unseen, prepare, train
+from cryolatent.train import infer
 
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 ASKED = 2000
@@ -88,7 +91,7 @@ class Task:
         A run that was begun keeps its parent: with other seeds another might be the best.
 
         Returns:
-            Resolved options.
+            Options.
 
         Raises:
             NonFiniteError: If every parent diverged.
@@ -96,10 +99,15 @@ class Task:
         parent = None
         if self.parents:
             begun = self.path / "manifest.json"
-            own = Run.open(self.path).config.model.pretrained if begun.exists() else None
+            own = _parent(Run.open(self.path)) if begun.exists() else None
             kept = own is not None and own.parent == self.parents[0].parent
             parent = own if kept else best_of(self.parents)
         return self.experiment.config(self.seed, parent, self.epochs)
+
+
+def _parent(run: Run) -> Path | None:
+    rows = run.config.posterior.row_options
+    return None if rows is None else rows.pretrained
 
 
 def best_of(runs: tuple[Path, ...]) -> Path:
@@ -146,7 +154,7 @@ def work(task: Task, digits: Digits) -> Measures:
         made = {name: moved.move for name, moved in found.moves.items()}
         if found.diverged or task.moves.items() <= made.items():
             return found
-    run = run or prepare(task.path, config, kept, Watch())
+    run = run or begin(task.path, config, kept)
     try:
         if run.manifest.status != "finished":
             train(run, kept)
@@ -166,7 +174,7 @@ def _opened(path: Path, config: TrainConfig, digits: DigitSet) -> Run | None:
     if not (path / "manifest.json").exists():
         return None
     run = Run.open(path)
-    if run.config != config:
+    if run.config != config.model_copy(update={"data": run.config.data}):
         raise InputError(
             path, "a run with other options", "the experiment's own", "Choose another -o."
         )
@@ -248,10 +256,10 @@ def _unseen(
 
     A twin's encoder is shown twins of these too, so fits to what it is shown would say nothing.
     """
-    amortised = isinstance(system.posterior, Encoder | SemiAmortized)
+    amortised = system.posterior.is_amortised
     part = held.select(spread_rows(len(held), len(held) if amortised else FITTED))
     part = as_shown(run.config, part)
-    seed = run.config.optimisation.seed
+    seed = run.config.session.seed
     found = infer(system, part, seed) if amortised else infer_unseen(run, part, FIT).latents
     theirs = found.distribution.mean
     gap = None

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-SECTIONS = ("data", "model", "optimisation")
-
 
 class Claim(Enum):
     """What the report says of an experiment, as a question that numbers can answer."""
@@ -31,7 +29,7 @@ class Experiment:
         title: What is done.
         saw: What the report says of it, in short.
         claim: The same as a question.
-        options: Options that differ from the baseline's, by section of the configuration.
+        options: Options that differ from the baseline's, by name.
         against: Experiment that it is compared with.
         pretrained: Experiment whose run of the same seed the table starts from.
         decoders: Decoders with which it makes sense.
@@ -45,7 +43,7 @@ class Experiment:
     title: str
     saw: str
     claim: Claim
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     against: str = "baseline"
     pretrained: str | None = None
     decoders: tuple[str, ...] = ("mlp", "subspace")
@@ -66,20 +64,16 @@ class Experiment:
         return " and ".join(f"Figure {n}" for n in self.figures) or "Added"
 
 
-def _model(**options: Any) -> dict[str, dict[str, Any]]:
-    return {"model": options}
+def _table(**options: Any) -> dict[str, Any]:
+    return {"posterior": "table"} | options
 
 
-def _table(**options: Any) -> dict[str, dict[str, Any]]:
-    return {"model": {"posterior": "table"} | options}
+def _frozen(**options: Any) -> dict[str, Any]:
+    return _table(**options) | {"table_learning_rate": 0.0}
 
 
-def _frozen(**options: Any) -> dict[str, dict[str, Any]]:
-    return _table(**options) | {"optimisation": {"table_learning_rate": 0.0}}
-
-
-def _twin(kind: str, ctf: str = "own", **model: Any) -> dict[str, dict[str, Any]]:
-    return {"data": {"twin": kind, "twin_ctf": ctf}, "model": model}
+def _twin(kind: str, ctf: str = "own", **options: Any) -> dict[str, Any]:
+    return {"twin": kind, "twin_ctf": ctf} | options
 
 
 EXPERIMENTS = (
@@ -204,7 +198,7 @@ EXPERIMENTS = (
         "Encoder 2 × 256 and two latent dimensions",
         "Heterogeneity exists but is hard to find, and has little to do with the place in the map.",
         Claim.POORER,
-        _model(encoder_layers=2, encoder_width=256, z_dim=2),
+        dict(encoder_layers=2, encoder_width=256, z_dim=2),
     ),
     Experiment(
         "small-twin",
@@ -221,7 +215,7 @@ EXPERIMENTS = (
         "Coordinate network without positional encoding",
         "Hardly any heterogeneity, and volumes with large artefacts.",
         Claim.BLURRED,
-        _model(decoder_encoding="none"),
+        dict(decoder_encoding="none"),
         decoders=("mlp",),
     ),
     Experiment(
@@ -258,7 +252,7 @@ EXPERIMENTS = (
         "Encoder that undoes the in-plane rotation and shift",
         "The discussion calls such an invariance possible and leaves it untested.",
         Claim.NONE,
-        _model(evidence_frame="aligned"),
+        dict(evidence_frame="aligned"),
         decoders=("subspace",),
     ),
     Experiment(

@@ -143,8 +143,7 @@ def setting(experiment: Experiment) -> str:
         return f"The runs of {experiment.against}, with their images moved."
     words = [
         f"{key.replace('_', ' ')} {f'{value:g}' if isinstance(value, float) else value}"
-        for options in experiment.options.values()
-        for key, value in options.items()
+        for key, value in experiment.options.items()
         if (key, value) != ("twin_ctf", "own")
     ]
     text = sentence_list(words) if words else "posterior encoder"

@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 
 from cryolatent.analysis import oracle, rand_index
+from cryolatent.config.reading import ReadingConfig
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_text_atomically
-from cryolatent.runs.config import ReadingConfig
 from cryolatent.runs.finding import Estimate
 from cryolatent.simulate.stack import simulate
 from cryolatent.simulate.truth import Truth

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryolatent.runs.config import TrainConfig
+from cryolatent.config.training import TrainConfig, belonging
 from cryolatent.simulate.config import SimulateConfig
-from cryolatent.studies.reproduce.experiments import SECTIONS, Experiment
+from cryolatent.studies.reproduce.experiments import Experiment
 
-Options = Mapping[str, Mapping[str, Any]]
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Scale:
     Args:
         name: As on the command line.
         simulation: The built-in double of the report's data.
-        common: Options of every training, by section.
-        decoders: Options of the trainings of each decoder, by section.
-        tables: Options of trainings with a table, by section.
+        common: Options of every training.
+        decoders: Options of the trainings of each decoder.
+        tables: Options of trainings with a table.
         seeds: For each decoder, seeds of repeated experiments and of the report's others;
             additions have one.
         hold_out: Share of the particles that no training sees.
@@ -76,32 +76,14 @@ class Scale:
         Returns:
             Options that are not resolved yet.
         """
-        is_table = experiment.options.get("model", {}).get("posterior") == "table"
-        merged = merge(
-            self.common,
-            self.decoders[decoder],
-            self.tables if is_table else {},
-            experiment.options,
-            {"data": reading or {}, "model": {"decoder": decoder, "pretrained": parent}},
-            {"optimisation": {"seed": seed, "threads": 1}},
-        )
-        return TrainConfig.model_validate(merged)
-
-
-def merge(*options: Options) -> dict[str, dict[str, Any]]:
-    """Join options by section; later ones count.
-
-    Args:
-        options: Options by section of the configuration.
-
-    Returns:
-        All of them.
-    """
-    merged: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for part in options:
-        for section, values in part.items():
-            merged[section] |= values
-    return merged
+        asked = {"posterior": "encoder", "decoder": decoder, **experiment.options}
+        if parent is not None:
+            asked["pretrained"] = parent
+        tables = self.tables if asked["posterior"] == "table" else {}
+        usual = {**self.common, **self.decoders[decoder], **tables}
+        kept = {name: v for name, v in belonging(usual | asked).items() if name in usual}
+        session = {"seed": seed, "threads": 1}
+        return TrainConfig.of(kept | asked | dict(reading or {}) | session)
 
 
 SMALL = Scale(
@@ -115,13 +97,10 @@ SMALL = Scale(
         angle_error=1.0,
         shift_error=0.2,
     ),
-    common={"data": {"shells": 10}, "model": {"z_dim": 4}},
+    common={"shells": 10, "z_dim": 4},
     decoders={
-        "mlp": {
-            "model": {"decoder_width": 128},
-            "optimisation": {"epochs": 22, "batch_size": 8, "beta_warmup": 16},
-        },
-        "subspace": {"optimisation": {"epochs": 30, "batch_size": 32, "learning_rate": 5e-3}},
+        "mlp": {"decoder_width": 128, "epochs": 22, "batch_size": 8, "beta_warmup": 16},
+        "subspace": {"epochs": 30, "batch_size": 32, "learning_rate": 5e-3},
     },
     tables={},
     seeds={"mlp": (3, 1), "subspace": (3, 3)},
@@ -138,30 +117,18 @@ PAPER = Scale(
         shift_error=0.2,
     ),
     common={
-        "model": {"z_dim": 8, "encoder_width": 256, "encoder_layers": 3},
-        "optimisation": {"batch_size": 8, "learning_rate": 1e-4, "objective": "report"},
+        "z_dim": 8,
+        "encoder_width": 256,
+        "encoder_layers": 3,
+        "batch_size": 8,
+        "learning_rate": 1e-4,
+        "objective": "report",
     },
     decoders={
-        "mlp": {
-            "model": {"decoder_width": 256, "decoder_layers": 3},
-            "optimisation": {"epochs": 50},
-        },
-        "subspace": {
-            "optimisation": {
-                "epochs": 50,
-                "batch_size": 64,
-                "learning_rate": 5e-3,
-                "objective": "elbo",
-            }
-        },
+        "mlp": {"decoder_width": 256, "decoder_layers": 3, "epochs": 50},
+        "subspace": {"epochs": 50, "batch_size": 64, "learning_rate": 5e-3, "objective": "elbo"},
     },
-    tables={
-        "optimisation": {
-            "epochs": 100,
-            "table_learning_rate": 0.01,
-            "table_optimiser": "sparse-adam",
-        }
-    },
+    tables={"epochs": 100, "table_learning_rate": 0.01, "table_optimiser": "sparse-adam"},
     seeds={"mlp": (3, 1), "subspace": (3, 3)},
 )
 SCALES = {scale.name: scale for scale in (SMALL, PAPER)}

@@ -11,19 +11,23 @@ from cryolatent.analysis import Estimate
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.embedding import umap_coordinates
 from cryolatent.audits import RotationTest, ShiftTest
+from cryolatent.config.infer import InferConfig
+from cryolatent.config.reading import ReadingConfig
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.io.files import void, write_atomically, write_text_atomically
 from cryolatent.models import Decoder
+from cryolatent.models.latents import Latents
 from cryolatent.physics import within_shells
 from cryolatent.report.volumes import axis_projections
-from cryolatent.runs.config import InferConfig, ReadingConfig, TrainConfig
 from cryolatent.runs.finding import Finding
-from cryolatent.runs.run import Latents, Run
-from cryolatent.runs.system import as_shown, restore
+from cryolatent.runs.run import Run
+from cryolatent.sessions.systems import as_shown, restore
+from cryolatent.sessions.training import begin, train
+from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.simulate.truth import Truth
 from cryolatent.studies.reproduce.measures import Measures, Scored, score
-from cryolatent.train import Watch, infer_unseen, prepare, train
 
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
@@ -104,10 +108,11 @@ def work(task: Task, particles: Particles) -> Measures:
     run = _opened(task, stack)
     if run is not None and path.exists():
         return Measures.model_validate_json(path.read_text())
-    parent = task.config.model.pretrained
+    rows = task.config.posterior.row_options
+    parent = None if rows is None else rows.pretrained
     if parent is not None and Run.open(parent).manifest.status == "failed":
         return Measures(diverged=True)
-    run = run or prepare(task.path, task.config, stack, Watch())
+    run = run or begin(task.path, task.config, stack)
     try:
         if run.manifest.status != "finished":
             train(run, stack)
@@ -121,7 +126,7 @@ def work(task: Task, particles: Particles) -> Measures:
 def _opened(task: Task, stack: ParticleStack) -> Run | None:
     if not (task.path / "manifest.json").exists():
         return None
-    run, asked = Run.open(task.path), task.config.resolved()
+    run, asked = Run.open(task.path), task.config
     # where particles lie is found when they are opened
     data = asked.data.located(run.config.data.datadir)
     if run.config != asked.model_copy(update={"data": data}):
@@ -158,7 +163,7 @@ def measure(
         task.scored,
         clusters=task.clusters,
     )
-    seed = run.config.optimisation.seed
+    seed = run.config.session.seed
     options = InferConfig(starts=STARTS, steps=STEPS, seed=seed)
     unseen = infer_unseen(run, as_shown(run.config, held), options).latents
     moves = []

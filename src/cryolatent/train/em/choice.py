@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.models.exact import Contrast, normal_moments
+from cryolatent.models.contrast import Contrast
+from cryolatent.models.exact import normal_moments
 from cryolatent.models.mixture import Mixture, fit_mixture
-from cryolatent.runs.choice import Candidate, Choice
+from cryolatent.train.choice import Candidate, Choice
 from cryolatent.train.em.subspace import Terms
 
 MOST_STATES = 12
@@ -71,7 +72,7 @@ def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixt
     Returns:
         The mixture.
     """
-    candidates = train.posterior(contrast).mean
+    candidates = train.means(contrast)
     return fit_mixture(train.gram, train.inner, candidates, states, seed=seed, contrast=contrast)
 
 

@@ -1,32 +1,38 @@
-"""Training of exact posteriors: a plan of steps, each of which ends with a checkpoint."""
+"""Expectation maximisation: a plan of steps, each of which ends with a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import isfinite
 
-from cryolatent.data import FilteredStack, FilteredTogether, ParticleStack
+from torch import Tensor
+
+from cryolatent.data import FilteredStack, FilteredTogether, ParticleStack, Source, scan
 from cryolatent.errors import InputError, NonFiniteError
-from cryolatent.models.exact import Contrast
-from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.run import Checkpoint, Run
-from cryolatent.runs.system import System, assemble
+from cryolatent.models.options import ObjectiveOptions
+from cryolatent.models.posteriors import Posterior
+from cryolatent.models.setting import Setting
+from cryolatent.models.system import System
 from cryolatent.train.em import states as classes
 from cryolatent.train.em import subspace as linear
 from cryolatent.train.em.choice import choose_dimensions, choose_states, mixture_of
 from cryolatent.train.em.results import (
     State,
     finished,
+    first_tensors,
     from_tensors,
-    read_latents,
     start_search,
     to_tensors,
 )
 from cryolatent.train.em.search import Search, marching
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
+from cryolatent.train.inference import infer
 from cryolatent.train.memory import keep_freed_memory
+from cryolatent.train.method import Method
+from cryolatent.train.options import EmOptions
 from cryolatent.train.progress import Progress, Stopwatch, Watch
+from cryolatent.train.recorder import SEARCHING, Checkpoint, Recorder
 
 LEAST_HELD = 2
 LATE_PASSES = 3
@@ -36,55 +42,101 @@ MASK_SHELLS = 8
 Step = Callable[[State | None], State]
 
 
-def train_exact(run: Run, stack: ParticleStack, watch: Watch) -> None:
-    """Train a run with an exact posterior, from its newest checkpoint to the end.
+class ExpectationMaximisation(Method):
+    """Posteriors in closed form, and volumes solved for voxel by voxel.
 
     Args:
-        run: Where configuration, checkpoints, log and latents live.
-        stack: The particles.
-        watch: Told of the progress.
-
-    Raises:
-        NonFiniteError: If the evidence is not finite.
-        InputError: If there are too few particles.
+        options: How subspace and states are found.
+        seed: Fixes every random choice.
+        radius_angstrom: Radius of the particle, in Å; 45 % of the box if left out.
     """
-    checkpoint = run.checkpoint()
-    progress = Progress(**checkpoint.position)
-    keep_freed_memory()
-    run.rewind_log(progress.epoch)
-    run.forget_results()
-    work = Expedition(run, stack, _search(run, stack, checkpoint), progress, watch)
-    system = assemble(run.config, stack.disc, len(stack), work.search.spectra)
-    plan = work.plan()
-    state = from_tensors(work.search, checkpoint.tensors) if progress.batch else None
-    if progress.batch >= work.joined_from:
-        work.join()
-    watch.stage("searching", len(plan))
-    while progress.batch < len(plan):
-        state = plan[progress.batch](state)
-        progress.batch += 1
-        watch.advance(progress.batch)
-        work.save(system, state)
-    if state is None:
-        raise ValueError("an empty plan")
-    run, system = finished(run, stack, work.search, state)
-    # with the search, so that a training cut short from here on can end again
-    tensors = system.tensors() | to_tensors(work.search, state)
-    run.save_checkpoint(progress.epoch + 1, Checkpoint(tensors, asdict(progress)))
-    run.write_latents(read_latents(work.search, state, work.contrast, stack.ids))
+
+    def __init__(
+        self, options: EmOptions, *, seed: int = 0, radius_angstrom: float | None = None
+    ) -> None:
+        self.options, self.seed, self.radius_angstrom = options, seed, radius_angstrom
+
+    @classmethod
+    def build(
+        cls, options: EmOptions, setting: Setting, objective: ObjectiveOptions | None
+    ) -> "ExpectationMaximisation":
+        """With the setting's seed and radius; there is no objective but the evidence."""
+        radius = setting.particle_radius_angstrom
+        return cls(options, seed=setting.seed, radius_angstrom=radius)
+
+    def check(self, system: System, source: Source) -> None:
+        """The posterior is in closed form, and the examples are particles."""
+        if not system.posterior.is_closed_form:
+            raise InputError(
+                "--method",
+                f"em with {type(system.posterior).__name__}",
+                "a posterior in closed form",
+                "Train it by gradient.",
+            )
+        if not isinstance(source, ParticleStack):
+            raise InputError(
+                "--method", "em", "a method for pictures", "Choose encoder or table: gradient."
+            )
+
+    def first_tensors(self, source: Source, setting: Setting) -> dict[str, Tensor]:
+        """Spectra and masks."""
+        stack = _particles(source)
+        half = stack.disc.box / 2
+        radius = 0.9 * half
+        if self.radius_angstrom is not None:
+            radius = self.radius_angstrom / stack.pixel_size_angstrom
+        spectra = setting.statistics or scan(stack, radius)
+        masks = {"mask": self.options.mask, "focus": self.options.focus_mask}
+        return first_tensors(stack, spectra, radius, masks)
+
+    def train(self, system: System, source: Source, recorder: Recorder, watch: Watch) -> System:
+        """Go through the steps of the plan that are left."""
+        stack, checkpoint = _particles(source), recorder.checkpoint()
+        if checkpoint is None:
+            raise ValueError("a recorder without a first checkpoint")
+        progress = Progress(**checkpoint.position)
+        keep_freed_memory()
+        recorder.rewind_log(progress.epoch)
+        recorder.forget_results()
+        search, posterior = self._search(system, stack, checkpoint), system.posterior
+        work = Expedition(self, posterior, stack, search, recorder, progress, watch)
+        plan = work.plan()
+        state = from_tensors(work.search, checkpoint.tensors) if progress.batch else None
+        if progress.batch >= work.joined_from:
+            work.join()
+        watch.stage("searching", len(plan))
+        while progress.batch < len(plan):
+            state = plan[progress.batch](state)
+            progress.batch += 1
+            watch.advance(progress.batch)
+            work.save(state)
+        if state is None:
+            raise ValueError("an empty plan")
+        system = finished(stack, work.search, state)
+        # with the search, so that a training cut short from here on can end again
+        tensors = system.tensors() | to_tensors(work.search, state)
+        done = Checkpoint(tensors, asdict(progress), system.posterior.z_dim)
+        recorder.save_checkpoint(progress.epoch + 1, done)
+        recorder.write_latents(infer(system, source, self.seed, watch))
+        return system
+
+    def _search(self, system: System, stack: ParticleStack, checkpoint: Checkpoint) -> Search:
+        parts, held = stack.hold_out(self.options.hold_out, self.seed)
+        if len(held) < LEAST_HELD or len(parts) < LEAST_HELD:
+            raise InputError(
+                stack.source,
+                f"{len(stack)} particles, {len(held)} of them kept aside",
+                f"at least {LEAST_HELD}",
+                "Give more particles or a larger --hold-out.",
+            )
+        sets = FilteredStack(stack, parts), FilteredStack(stack, held)
+        return start_search(*sets, checkpoint.tensors, system.model.likelihood.contrast)
 
 
-def _search(run: Run, stack: ParticleStack, checkpoint: Checkpoint) -> Search:
-    options = run.config
-    parts, held = stack.hold_out(options.search.hold_out, options.optimisation.seed)
-    if len(held) < LEAST_HELD or len(parts) < LEAST_HELD:
-        raise InputError(
-            stack.source,
-            f"{len(stack)} particles, {len(held)} of them kept aside",
-            f"at least {LEAST_HELD}",
-            "Give more particles or a larger --hold-out.",
-        )
-    return start_search(FilteredStack(stack, parts), FilteredStack(stack, held), checkpoint.tensors)
+def _particles(source: Source) -> ParticleStack:
+    if not isinstance(source, ParticleStack):
+        raise TypeError(f"expected particles, found {type(source)}")
+    return source
 
 
 @dataclass
@@ -92,23 +144,24 @@ class Expedition:
     """One training by expectation maximisation.
 
     Args:
-        run: Where everything is written.
+        method: Its options.
+        posterior: What is wanted: a subspace of at most so many dimensions, or states.
         stack: The particles.
         search: What is known of them so far.
+        recorder: Where everything is written.
         progress: Where the training stands.
         watch: Told of the progress.
     """
 
-    run: Run
+    method: ExpectationMaximisation
+    posterior: Posterior
     stack: ParticleStack
     search: Search
+    recorder: Recorder
     progress: Progress
     watch: Watch
 
     def __post_init__(self) -> None:
-        self.config: TrainConfig = self.run.config
-        self.contrast = Contrast.of_spread(self.config.model.contrast_spread)
-        self.seed = self.config.optimisation.seed
         self.stopwatch = Stopwatch(self.progress)
         self.search.tell = self.record
 
@@ -137,19 +190,19 @@ class Expedition:
             "seconds": round(progress.seconds, 3),
             "cpu_seconds": round(progress.cpu_seconds, 3),
         }
-        self.run.log(entry)
+        self.recorder.log(entry)
         self.watch.epoch(entry)
         progress.epoch += 1
 
     def plan(self) -> list[Step]:
         """The steps from nothing to the volumes at the last shell."""
         last = self.stack.disc.radius
-        first = marching(min(self.config.search.search_shells, last))
+        first = marching(min(self.method.options.search_shells, last))
         halts = marching(last, first[-1])
         steps: list[Step] = [partial(self.begin, shells=first[0])]
         steps += [partial(self.march, shells=shells) for shells in first[1:]]
         self.joined_from = len(steps) + 1
-        if self.config.model.posterior == "exact":
+        if not self.posterior.gives_states:
             steps.append(self.choose_dimensions)
             late = partial(self.march, passes=LATE_PASSES)
             return steps + [partial(late, shells=shells) for shells in halts[1:]]
@@ -157,33 +210,32 @@ class Expedition:
 
     def begin(self, _: State | None, shells: int) -> State:
         """Find a subspace at few shells."""
-        model, search = self.config.model, self.config.search
-        return linear.begin(
-            self.search, shells, model.z_dim, self.contrast, starts=search.starts, seed=self.seed
-        )
+        method, starts = self.method, self.method.options.starts
+        most = self.posterior.z_dim
+        return linear.begin(self.search, shells, most, starts=starts, seed=method.seed)
 
     def march(self, state: State | None, shells: int, passes: int = linear.PASSES) -> State:
         """Take the subspace to more shells."""
         found = _subspace(state)
         if shells >= MASK_SHELLS and not self.is_joined:
             found = self.pruned(found)
-        if shells >= MASK_SHELLS and self.config.search.mask is None:
+        if shells >= MASK_SHELLS and self.method.options.mask is None:
             self.search.tighten(self.search.lattice(shells))
-        return linear.march(self.search, found, shells, self.contrast, passes)
+        return linear.march(self.search, found, shells, passes)
 
     def pruned(self, state: Subspace) -> Subspace:
         """Drop dimensions that particles kept aside do not support, all but one."""
         ordered = linear.by_power(self.search, state)
         held = linear.read_terms(self.search, self.search.held, ordered)
-        best = choose_dimensions(held, self.contrast).best
+        best = choose_dimensions(held, self.search.contrast).best
         return linear.truncated(self.search, ordered, min(best + 1, len(state.fields) - 1))
 
     def choose_dimensions(self, state: State | None) -> State:
         """Keep as many dimensions as particles kept aside support; use all particles from here."""
         ordered = linear.by_power(self.search, _subspace(state))
         held = linear.read_terms(self.search, self.search.held, ordered)
-        choice = choose_dimensions(held, self.contrast)
-        self.run.write_choices([choice])
+        choice = choose_dimensions(held, self.search.contrast)
+        self.recorder.write_choices([choice])
         self.join()
         return linear.truncated(self.search, ordered, choice.chosen)
 
@@ -191,13 +243,13 @@ class Expedition:
         """Read a mixture from the subspace; use all particles from here."""
         found, search = _subspace(state), self.search
         train = linear.read_terms(search, search.parts, found)
-        states = self.config.search.states
+        states, seed = self.posterior.states_asked, self.method.seed
         if states is None:
             held = linear.read_terms(search, search.held, found)
-            choice, mixture = choose_states(train, held, self.contrast, self.seed)
-            self.run.write_choices([choice])
+            choice, mixture = choose_states(train, held, search.contrast, seed)
+            self.recorder.write_choices([choice])
         else:
-            mixture = mixture_of(train, states, self.contrast, self.seed)
+            mixture = mixture_of(train, states, search.contrast, seed)
         self.join()
         return classes.from_mixture(search, found, mixture)
 
@@ -206,7 +258,7 @@ class Expedition:
         if not isinstance(state, States):
             raise TypeError(f"expected states, found {type(state)}")
         last = shells == self.stack.disc.radius
-        return classes.march(self.search, state, shells, self.contrast, last=last)
+        return classes.march(self.search, state, shells, last=last)
 
     @property
     def is_joined(self) -> bool:
@@ -219,16 +271,16 @@ class Expedition:
         if isinstance(parts, FilteredStack) and isinstance(held, FilteredStack):
             self.search.parts = FilteredTogether((parts, held))
 
-    def save(self, system: System, state: State) -> None:
-        """Write a checkpoint of the search.
+    def save(self, state: State) -> None:
+        """Keep a checkpoint of the search.
 
         Args:
-            system: The parts as they began.
             state: The volumes now.
         """
         self.stopwatch.lap()
-        tensors = system.tensors() | to_tensors(self.search, state)
-        self.run.save_checkpoint(self.progress.epoch, Checkpoint(tensors, asdict(self.progress)))
+        tensors = to_tensors(self.search, state)
+        checkpoint = Checkpoint(tensors, asdict(self.progress), SEARCHING)
+        self.recorder.save_checkpoint(self.progress.epoch, checkpoint)
 
 
 def _subspace(state: State | None) -> Subspace:

@@ -1,39 +1,51 @@
-"""Between a search and its run: masks and checkpoints in, model and latents out."""
+"""Between a search and its recorder: masks and checkpoints in, a trained system out."""
 
-import numpy as np
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from cryolatent.data import Filtered, ParticleStack, StackStatistics
 from cryolatent.io import read_mask
-from cryolatent.models import FourierGaussian, GenerativeModel, SubspaceDecoder
-from cryolatent.models.exact import Contrast, Moments
-from cryolatent.models.posteriors import Categorical
+from cryolatent.models import (
+    Categorical,
+    Decoder,
+    ExactGaussian,
+    FourierGaussian,
+    GenerativeModel,
+    SubspaceDecoder,
+)
+from cryolatent.models.contrast import Contrast
+from cryolatent.models.decoders.coefficients import Linear, Shares
+from cryolatent.models.system import System
+from cryolatent.physics import Interpolation
 from cryolatent.physics.masks import soft_sphere
-from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.run import Latents, Run
-from cryolatent.runs.system import System, assemble
 from cryolatent.train.em.search import Search
 from cryolatent.train.em.states import States
-from cryolatent.train.em.step import ClassLatents, NormalLatents, statistics
 from cryolatent.train.em.subspace import Subspace
 
 State = Subspace | States
 
 
 def first_tensors(
-    config: TrainConfig, stack: ParticleStack, spectra: StackStatistics, radius_pixels: float
+    stack: ParticleStack,
+    spectra: StackStatistics,
+    radius_pixels: float,
+    masks: dict[str, Path | None],
 ) -> dict[str, Tensor]:
     """What a search begins with: spectra and masks.
 
     Args:
-        config: Options.
         stack: The particles.
         spectra: Mean spectra of the data.
         radius_pixels: Radius of the particle, in pixels; the mask where none is given.
+        masks: Files of ``mask`` and ``focus``.
 
     Returns:
         Tensors by name.
+
+    Raises:
+        InputError: If a file is no mask of the particles' box.
     """
     box, pixel_size = stack.disc.box, stack.pixel_size_angstrom
     ball = soft_sphere(box, pixel_size, pixel_size * radius_pixels, 2 * pixel_size)
@@ -42,19 +54,22 @@ def first_tensors(
         "search.spectra": torch.stack([spectra.power, spectra.background, spectra.ctf_squared]),
         "search.mask": ball,
     }
-    for name, path in (("mask", config.search.mask), ("focus", config.search.focus_mask)):
+    for name, path in masks.items():
         if path is not None:
             tensors[f"search.{name}"] = torch.from_numpy(read_mask(path, box, pixel_size))
     return tensors
 
 
-def start_search(parts: Filtered, held: Filtered, tensors: dict[str, Tensor]) -> Search:
+def start_search(
+    parts: Filtered, held: Filtered, tensors: dict[str, Tensor], contrast: Contrast
+) -> Search:
     """What a search knows when it begins or continues.
 
     Args:
         parts: The particles that volumes are made from.
         held: The particles that are kept for checks.
         tensors: The newest checkpoint's.
+        contrast: Prior of the particles' contrast.
 
     Returns:
         The search.
@@ -67,6 +82,7 @@ def start_search(parts: Filtered, held: Filtered, tensors: dict[str, Tensor]) ->
         tensors["search.mask"],
         tensors.get("search.focus"),
         lambda entry: None,
+        contrast,
     )
 
 
@@ -117,65 +133,31 @@ def from_tensors(search: Search, tensors: dict[str, Tensor]) -> State:
     return Subspace(space, fields, 0.0)
 
 
-def finished(run: Run, stack: ParticleStack, search: Search, state: State) -> tuple[Run, System]:
-    """The model that a search ended with.
+def finished(stack: ParticleStack, search: Search, state: State) -> System:
+    """The system that a search ended with.
 
     Args:
-        run: The run; its configuration is told the number of latent dimensions.
         stack: The particles.
-        search: Knows the noise.
+        search: Knows noise and contrast.
         state: The volumes.
 
     Returns:
-        The run, and the parts.
+        Linear subspace and normal posterior, or one volume per state and responsibilities.
     """
-    z_dim = len(state.fields) - isinstance(state, Subspace)
-    model = run.config.model.model_copy(update={"z_dim": z_dim})
-    run = run.set_config(run.config.model_copy(update={"model": model}))
-    spectra = search.spectra
-    system = assemble(run.config, stack.disc, len(stack), spectra)
-    decoder = system.model.decoder
-    if isinstance(decoder, SubspaceDecoder):
-        decoder.set_volumes(state.lattice.to_volumes(state.values(), 1))
-    if isinstance(state, States) and isinstance(system.posterior, Categorical):
-        system.posterior.log_weights.copy_(state.log_weights)
-    likelihood = FourierGaussian(stack.disc, search.noise, spectra.power)
-    return run, System(GenerativeModel(decoder, likelihood), system.posterior)
-
-
-def read_latents(search: Search, state: State, contrast: Contrast, ids: np.ndarray) -> Latents:
-    """The exact posterior and evidence of every particle.
-
-    Args:
-        search: The particles.
-        state: The volumes.
-        contrast: Prior of the contrast.
-        ids: The particles' names.
-
-    Returns:
-        One row per particle; the reconstruction term is the posterior's expectation.
-    """
-    lattice, values = state.lattice, state.values()
-    noise = search.noise[: lattice.disc.radius + 1]
-    latents = (
-        ClassLatents(state.log_weights, contrast)
-        if isinstance(state, States)
-        else NormalLatents(contrast)
+    spectra, volumes = search.spectra, state.lattice.to_volumes(state.values(), 1)
+    if isinstance(state, States):
+        coefficients = Shares(len(volumes))
+        posterior = Categorical(len(volumes), state.log_weights.clone())
+    else:
+        coefficients = Linear(len(volumes) - 1)
+        posterior = ExactGaussian(len(volumes) - 1)
+    decoder = SubspaceDecoder(
+        stack.disc, coefficients, spectra.signal_amplitude, interpolation=Interpolation.NEAREST
     )
-    rows: list[tuple[Tensor, Tensor, Moments]] = []
-    for part in search.parts.chunks(lattice.disc):
-        found = statistics(part, values, noise, lattice, independent=latents.independent)
-        rows.append((found.index, found.empty, latents.moments(found.gram, found.inner)))
-    order = torch.cat([index for index, _, _ in rows]).argsort()
+    decoder.set_volumes(volumes)
+    return System(_model(decoder, stack, search), posterior)
 
-    def joined(columns: list[Tensor]) -> Tensor:
-        return torch.cat(columns)[order]
 
-    columns = [q.posterior.to_columns() for _, _, q in rows]
-    names = columns[0]
-    distribution = type(rows[0][2].posterior).from_columns(
-        {name: joined([part[name] for part in columns]) for name in names}
-    )
-    evidence = joined([empty + q.gain for _, empty, q in rows])
-    kl = distribution.kl()
-    return Latents(ids, distribution, -evidence - kl, kl)
+def _model(decoder: Decoder, stack: ParticleStack, search: Search) -> GenerativeModel:
+    likelihood = FourierGaussian(stack.disc, search.noise, search.spectra.power, search.contrast)
+    return GenerativeModel(decoder, likelihood)

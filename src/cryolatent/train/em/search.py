@@ -8,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.data import Filtered, StackStatistics
+from cryolatent.models.contrast import ONE, Contrast
+from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.physics import FourierDisc, FourierLattice, NormalEquations
 from cryolatent.physics.masks import solvent_mask
-from cryolatent.train.em.step import Latents, Pass, sweep
+from cryolatent.train.em.step import Pass, sweep
 from cryolatent.train.em.volumes import MaskedVolumes
 
 MEAN_PRIOR = 4.0
@@ -44,6 +46,7 @@ class Search:
         mask: Where volumes may be, on the box.
         focus: Where volumes may differ from the mean, on the box, if not in all of the mask.
         tell: Called with the record of each iteration.
+        contrast: Prior of the particles' contrast.
     """
 
     parts: Filtered
@@ -53,6 +56,7 @@ class Search:
     mask: Float[Tensor, "z y x"]
     focus: Float[Tensor, "z y x"] | None
     tell: Callable[[dict], None]
+    contrast: Contrast = ONE
     curve: int = 0
 
     def lattice(self, shells: int) -> FourierLattice:
@@ -168,7 +172,7 @@ class Search:
         self,
         space: MaskedVolumes,
         fields: Float[Tensor, "f z y x"],
-        latents: Latents,
+        posterior: ClosedForm,
         *,
         refit_noise: bool = False,
     ) -> Pass:
@@ -177,7 +181,7 @@ class Search:
         Args:
             space: Where the fields live.
             fields: The volumes now.
-            latents: What z is.
+            posterior: What z is.
             refit_noise: Whether the residuals are wanted too.
 
         Returns:
@@ -186,7 +190,9 @@ class Search:
         lattice = space.lattice
         noise = self.noise[: lattice.disc.radius + 1]
         parts, values = self.parts.chunks(lattice.disc), space.values(fields)
-        found = sweep(parts, values, noise, lattice, latents, refit_noise=refit_noise)
+        found = sweep(
+            parts, values, noise, lattice, posterior, self.contrast, refit_noise=refit_noise
+        )
         particles = len(self.parts)
         self.tell(
             {

@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from cryolatent.models.exact import Contrast
+from cryolatent.models import Categorical
 from cryolatent.models.mixture import Mixture
 from cryolatent.physics import FourierLattice
 from cryolatent.train.em.search import CG_STEPS, CONSENSUS_STEPS, Search, regrown
-from cryolatent.train.em.step import ClassLatents
 from cryolatent.train.em.subspace import Subspace
 from cryolatent.train.em.volumes import MaskedVolumes
 
@@ -63,14 +62,13 @@ def from_mixture(search: Search, subspace: Subspace, mixture: Mixture) -> States
     return States(_refitted(search, space, fields), fields, mixture.log_weights)
 
 
-def march(search: Search, states: States, shells: int, contrast: Contrast, *, last: bool) -> States:
+def march(search: Search, states: States, shells: int, *, last: bool) -> States:
     """Take the volumes to more shells, by exact responsibilities.
 
     Args:
         search: The particles.
         states: What fewer shells gave.
         shells: Last shell.
-        contrast: Prior of the contrast.
         last: Whether these are the last, so that volumes are solved for more closely.
 
     Returns:
@@ -86,9 +84,8 @@ def march(search: Search, states: States, shells: int, contrast: Contrast, *, la
     passes = LAST_PASSES if last else FIRST_PASSES if lattice == before.lattice else PASSES
     cg_steps = CONSENSUS_STEPS if last else CG_STEPS
     for number in range(passes):
-        found = search.expect(
-            space, fields, ClassLatents(log_weights, contrast), refit_noise=number == 0
-        )
+        posterior = Categorical(len(fields), log_weights)
+        found = search.expect(space, fields, posterior, refit_noise=number == 0)
         fields = space.improve(fields, found.matrix, found.vector, cg_steps)
         weights = found.mean.clamp(min=1e-6)
         log_weights = (weights / weights.sum()).log()

@@ -1,6 +1,5 @@
 """One pass over the particles: expectation, and the sums that maximisation needs."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,79 +8,14 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.data import FilteredImages
-from cryolatent.models.exact import ONE, Contrast, Moments, class_moments, normal_moments
+from cryolatent.models.contrast import ONE, Contrast
+from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.physics import (
     FourierLattice,
     NormalEquations,
-    pack,
     residual_power,
     slice_products,
-    unpack,
 )
-
-
-class Latents(ABC):
-    """What z is: the part of expectation maximisation that differs between models."""
-
-    independent: bool
-    """Whether an image holds one component only, so that products of different ones vanish."""
-
-    @abstractmethod
-    def moments(self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"]) -> Moments:
-        """The posterior of each particle.
-
-        Args:
-            gram: Packed ``2 Re(gᴴ Σ⁻¹ g)``.
-            inner: ``2 Re(gᴴ Σ⁻¹ x)``.
-
-        Returns:
-            Moments; `Moments.second` unpacked.
-        """
-
-    def packed(self, second: Tensor) -> Float[Tensor, "n p"]:
-        """Pack second moments as the normal equations want them.
-
-        Args:
-            second: From `moments`.
-
-        Returns:
-            Lower triangles, or diagonals.
-        """
-        return second if self.independent else pack(second).contiguous()
-
-
-@dataclass(frozen=True)
-class NormalLatents(Latents):
-    """Standard normal z: components are the mean volume and one per dimension.
-
-    Args:
-        contrast: Prior of the particles' contrast.
-    """
-
-    contrast: Contrast = ONE
-    independent = False
-
-    def moments(self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"]) -> Moments:
-        """The normal posterior of each particle."""
-        return normal_moments(unpack(gram), inner, self.contrast)
-
-
-@dataclass(frozen=True)
-class ClassLatents(Latents):
-    """One of K volumes.
-
-    Args:
-        log_weights: Logarithms of the volumes' prior probabilities.
-        contrast: Prior of the particles' contrast.
-    """
-
-    log_weights: Float[Tensor, " k"]
-    contrast: Contrast = ONE
-    independent = True
-
-    def moments(self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"]) -> Moments:
-        """The responsibilities of each particle."""
-        return class_moments(gram, inner, self.log_weights, self.contrast)
 
 
 @dataclass(frozen=True)
@@ -164,7 +98,8 @@ def sweep(
     values: Complex[Tensor, "v c"],
     noise: Float[Tensor, " shells"],
     lattice: FourierLattice,
-    latents: Latents,
+    posterior: ClosedForm,
+    contrast: Contrast = ONE,
     *,
     refit_noise: bool = False,
 ) -> Pass:
@@ -175,23 +110,24 @@ def sweep(
         values: Components at the lattice's voxels.
         noise: Noise variance of shells 0 to ``disc.radius``.
         lattice: Where the values belong.
-        latents: What z is.
+        posterior: What z is.
+        contrast: Prior of the particles' contrast.
         refit_noise: Whether the residuals are wanted too.
 
     Returns:
         Sums over all particles.
     """
-    equations = NormalEquations(lattice, values.shape[1], independent=latents.independent)
+    equations = NormalEquations(lattice, values.shape[1], independent=posterior.independent)
     gains = 1 / noise[lattice.disc.shells]
     evidence, kl, particles, observations = 0.0, 0.0, 0, 0
     mean = torch.zeros(0)
     power = torch.zeros(lattice.disc.radius + 1, dtype=torch.double)
     for part in parts:
-        found = statistics(part, values, noise, lattice, independent=latents.independent)
-        q = latents.moments(found.gram, found.inner)
+        found = statistics(part, values, noise, lattice, independent=posterior.independent)
+        q = posterior.moments(found.gram, found.inner, contrast)
         evidence += float((found.empty + q.gain).double().sum())
         kl += float(q.posterior.kl().double().sum())
-        moments = latents.packed(q.second)[part.owner], q.first[part.owner]
+        moments = posterior.packed(q.second)[part.owner], q.first[part.owner]
         equations.insert(part.images, part.weights, gains, moments, part.rotations)
         if refit_noise:
             power += residual_power(

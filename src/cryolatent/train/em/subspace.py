@@ -7,11 +7,12 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.data import Filtered
-from cryolatent.models import FullNormal
-from cryolatent.models.exact import Contrast, normal_moments
+from cryolatent.models import ExactGaussian
+from cryolatent.models.contrast import Contrast
+from cryolatent.models.exact import normal_moments
 from cryolatent.physics import FourierLattice, unpack
 from cryolatent.train.em.search import CG_STEPS, MIN_RATIO, Search, regrown
-from cryolatent.train.em.step import NormalLatents, statistics
+from cryolatent.train.em.step import statistics
 from cryolatent.train.em.volumes import MaskedVolumes
 
 FIRST_PASSES, PASSES = 12, 8
@@ -41,16 +42,13 @@ class Subspace:
         return self.space.values(self.fields)
 
 
-def begin(
-    search: Search, shells: int, dimensions: int, contrast: Contrast, *, starts: int, seed: int
-) -> Subspace:
+def begin(search: Search, shells: int, dimensions: int, *, starts: int, seed: int) -> Subspace:
     """Climb from several random starts; the best evidence is kept.
 
     Args:
         search: The particles.
         shells: Last shell, few.
         dimensions: Number of latent dimensions.
-        contrast: Prior of the contrast.
         starts: How many.
         seed: Fixes them.
 
@@ -66,7 +64,7 @@ def begin(
     for _ in range(starts):
         search.set_noise(noise)
         fields = _random_fields(space, search.signal(shells), dimensions, generator)
-        found = climb(search, space, torch.cat([mean, fields]), contrast, FIRST_PASSES)
+        found = climb(search, space, torch.cat([mean, fields]), FIRST_PASSES)
         if best is None or found[0].evidence > best[0].evidence:
             best = found
     if best is None:
@@ -75,16 +73,13 @@ def begin(
     return best[0]
 
 
-def march(
-    search: Search, subspace: Subspace, shells: int, contrast: Contrast, passes: int = PASSES
-) -> Subspace:
+def march(search: Search, subspace: Subspace, shells: int, passes: int = PASSES) -> Subspace:
     """Take a subspace to more shells.
 
     Args:
         search: The particles.
         subspace: What fewer shells gave.
         shells: Last shell.
-        contrast: Prior of the contrast.
         passes: Passes over the particles.
 
     Returns:
@@ -94,7 +89,7 @@ def march(
     space = search.space(lattice, search.ratios(before, subspace.fields), before.mixing)
     fields = regrown(before.transform(subspace.fields), before.lattice, space)
     fields[:1] = search.consensus(lattice)
-    found, noise = climb(search, space, fields, contrast, passes)
+    found, noise = climb(search, space, fields, passes)
     search.set_noise(noise)
     return found
 
@@ -103,7 +98,6 @@ def climb(
     search: Search,
     space: MaskedVolumes,
     fields: Float[Tensor, "f z y x"],
-    contrast: Contrast,
     passes: int,
 ) -> tuple[Subspace, Float[Tensor, " shells"]]:
     """Alternate expectation and maximisation; halfway the prior is fitted to what was found.
@@ -114,16 +108,16 @@ def climb(
         search: The particles.
         space: Where the fields live.
         fields: Where to begin.
-        contrast: Prior of the contrast.
         passes: Passes over the particles.
 
     Returns:
         The subspace, and the noise that its residuals show.
     """
-    latents, noise, evidence = NormalLatents(contrast), search.noise, 0.0
+    noise, evidence = search.noise, 0.0
+    posterior = ExactGaussian(len(fields) - 1)
     for number in range(passes):
         last = number == passes - 1
-        found = search.expect(space, fields, latents, refit_noise=last)
+        found = search.expect(space, fields, posterior, refit_noise=last)
         evidence = found.evidence - space.penalty(fields)
         fields = space.improve(fields, found.matrix, found.vector, CG_STEPS)
         if number == passes // 2:
@@ -189,8 +183,8 @@ class Terms:
     inner: Float[Tensor, "n c"]
     empty: Float[Tensor, " n"]
 
-    def posterior(self, contrast: Contrast) -> FullNormal:
-        """The normal posteriors under the standard normal prior.
+    def means(self, contrast: Contrast) -> Float[Tensor, "n zdim"]:
+        """The means of the normal posteriors under the standard normal prior.
 
         Args:
             contrast: Prior of the contrast.
@@ -198,10 +192,7 @@ class Terms:
         Returns:
             One row per particle.
         """
-        found = normal_moments(self.gram, self.inner, contrast).posterior
-        if not isinstance(found, FullNormal):
-            raise TypeError(type(found))
-        return found
+        return normal_moments(self.gram, self.inner, contrast).posterior.mean
 
 
 def read_terms(search: Search, parts: Filtered, subspace: Subspace) -> Terms:

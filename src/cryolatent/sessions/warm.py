@@ -1,29 +1,18 @@
 """Starts: of a table, and of volumes, perhaps from a finished run."""
 
 from pathlib import Path
-from typing import TypeGuard
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import Source
 from cryolatent.errors import InputError
-from cryolatent.models import (
-    Decoder,
-    Delta,
-    DiagonalNormal,
-    Distribution,
-    FullNormal,
-    LookupTable,
-    PointTable,
-    SubspaceDecoder,
-)
-from cryolatent.models.decoders.coefficients import Linear
-from cryolatent.runs.config import TrainConfig
-from cryolatent.runs.latents import Latents, Rows
+from cryolatent.models import DiagonalNormal, Distribution, Posterior
+from cryolatent.models.latents import Latents, Rows
+from cryolatent.models.system import System
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import System, restore
+from cryolatent.sessions.systems import restore
 
 RANDOM_LOC = (-0.05, 1.494)
 RANDOM_LOG_VAR = (-5.47, 0.715)
@@ -34,7 +23,7 @@ CLUSTER_WIDTH = 0.1
 
 @torch.no_grad()
 def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
-    """Set a table to its start, and a linear subspace to the volumes of an exact run.
+    """Set rows to their start, and a linear subspace to the volumes of an exact run.
 
     The volumes of other runs are left: whether frozen latents make a decoder heterogeneous can only
     be seen with one that begins afresh.
@@ -45,38 +34,42 @@ def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
         stack: The particles of the new run.
 
     Returns:
-        The table's start, if there is a table.
+        The rows' start, if there are rows.
 
     Raises:
         InputError: If the run of ``pretrained`` is not finished, is of another latent space, or
-            lacks a particle; or if it is given for a posterior without a table.
+            lacks a particle.
     """
-    options, table = config.model, system.posterior
-    other = None
-    if options.pretrained is not None:
-        if not isinstance(table, LookupTable | PointTable):
-            raise InputError("--pretrained", "no table", "--posterior table", "Leave it out.")
-        run = Run.open(options.pretrained)
-        other = _latents(run, table)
-        if isinstance(other.distribution, FullNormal):
-            _take_volumes(system.model.decoder, restore(run).model.decoder)
-    if not isinstance(table, LookupTable | PointTable):
+    options, posterior = config.posterior.row_options, system.posterior
+    if options is None or not posterior.has_rows:
         return None
-    generator = torch.Generator().manual_seed(config.optimisation.seed + 1)
+    other, like = None, None
+    if options.pretrained is not None:
+        run = Run.open(options.pretrained)
+        other = run.latents()
+        like = _usable(run, other.distribution, posterior)
+        theirs = restore(run)
+        if theirs.posterior.is_closed_form:
+            system.model.decoder.take_volumes(theirs.model.decoder)
+    generator = torch.Generator().manual_seed(config.session.seed + 1)
+    count, z_dim = len(stack), posterior.z_dim
     if options.table_start == "random":
-        like, spread = other and _rows(other), options.table_spread
-        table.set_rows(random_rows(len(stack), table.z_dim, like, generator, spread))
+        posterior.set_rows(random_rows(count, z_dim, like, generator, options.table_spread))
     elif options.table_start == "random-clusters":
-        table.set_rows(clustered_rows(len(stack), table.z_dim, other and _rows(other), generator))
-    elif other is not None and options.table_start in ("pretrained", "permuted"):
+        posterior.set_rows(clustered_rows(count, z_dim, like, generator))
+    elif other is not None and like is not None and options.table_start != "zero":
         rows = _matched(other, stack, Path(options.pretrained or ""))
         if options.table_start == "permuted":
             rows = rows[torch.randperm(len(rows), generator=generator)]
-        found = _rows(other)
-        table.set_rows(DiagonalNormal(found.loc[rows], found.log_var[rows]))
-    if options.table_log_var is not None and isinstance(table, LookupTable):
-        table.log_var.fill_(options.table_log_var)
-    return Rows(stack.ids, _held(table))
+        posterior.set_rows(like.at(rows))
+    log_var = getattr(options, "table_log_var", None)
+    if log_var is not None:
+        now = posterior.rows()
+        if now is not None:
+            narrow = now.as_diagonal()
+            posterior.set_rows(DiagonalNormal(narrow.loc, torch.full_like(narrow.loc, log_var)))
+    begun = posterior.rows()
+    return None if begun is None else Rows(stack.ids, begun)
 
 
 def random_rows(
@@ -140,19 +133,17 @@ def clustered_rows(
     return DiagonalNormal(loc, log_var.expand(count, z_dim).clone())
 
 
-def _latents(run: Run, table: LookupTable | PointTable) -> Latents:
-    latents = run.latents()
-    q = latents.distribution
-    points = isinstance(q, Delta) and isinstance(table, PointTable)
-    fits = points or isinstance(q, DiagonalNormal | FullNormal)
-    if not fits or q.mean.shape[1] != table.z_dim:
+def _usable(run: Run, q: Distribution, posterior: Posterior) -> DiagonalNormal:
+    """Another run's latents as rows to start from."""
+    fits = q.mean.shape[1] == posterior.z_dim and (q.is_bound or not posterior.is_bound)
+    if not fits or q.is_discrete:
         raise InputError(
             run.path,
-            f"{run.config.model.posterior} latents of {q.mean.shape[1]} dimensions",
-            f"normal latents of {table.z_dim}",
+            f"{run.config.posterior.kind} latents of {q.mean.shape[1]} dimensions",
+            f"normal latents of {posterior.z_dim}",
             f"Give --z-dim {q.mean.shape[1]}, or another run.",
         )
-    return latents
+    return q.as_diagonal()
 
 
 def _matched(latents: Latents, stack: Source, path: Path) -> Tensor:
@@ -164,34 +155,3 @@ def _matched(latents: Latents, stack: Source, path: Path) -> Tensor:
             path, f"no particle {missing[0]}", "a run on the same particles", "Give another run."
         )
     return torch.tensor([position[name] for name in stack.ids.tolist()])
-
-
-def _rows(latents: Latents) -> DiagonalNormal:
-    q = latents.distribution
-    if isinstance(q, Delta):
-        # for a table of points, which takes the means alone
-        return DiagonalNormal(q.point, torch.zeros_like(q.point))
-    return DiagonalNormal(q.mean, _variance(q).log())
-
-
-def _held(table: LookupTable | PointTable) -> Distribution:
-    if isinstance(table, PointTable):
-        return Delta(table.loc.detach())
-    return DiagonalNormal(table.loc.detach(), table.log_var.detach())
-
-
-def _variance(q: Distribution) -> Float[Tensor, "n zdim"]:
-    if isinstance(q, FullNormal):
-        return q.covariance.diagonal(dim1=-2, dim2=-1)
-    if isinstance(q, DiagonalNormal):
-        return q.log_var.exp()
-    raise TypeError(type(q))
-
-
-def _take_volumes(mine: Decoder, theirs: Decoder) -> None:
-    if _is_linear(mine) and _is_linear(theirs) and mine.disc.box == theirs.disc.box:
-        mine.set_volumes(theirs.volumes * theirs.scale)
-
-
-def _is_linear(decoder: object) -> TypeGuard[SubspaceDecoder]:
-    return isinstance(decoder, SubspaceDecoder) and isinstance(decoder.coefficients, Linear)

@@ -1,19 +1,20 @@
 """What a finished run believes of particles that it was not trained on."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.config.infer import InferConfig
 from cryolatent.data import ParticleStack, Source, Tables, open_particles
 from cryolatent.errors import InputError
-from cryolatent.models import Delta, DiagonalNormal, Encoder, Fitted, SemiAmortized
-from cryolatent.runs.config import InferConfig
-from cryolatent.runs.latents import Latents
+from cryolatent.models import DiagonalNormal, Distribution, Fitted
+from cryolatent.models.latents import Latents
+from cryolatent.models.system import System
 from cryolatent.runs.run import Run
-from cryolatent.runs.system import System, restore
+from cryolatent.sessions.systems import restore
 from cryolatent.train.inference import infer
 from cryolatent.train.progress import Watch
 
@@ -98,13 +99,13 @@ def open_unseen(
     return replace(stack, shells=manifest.shells)
 
 
-def _pool(run: Run, size: int) -> DiagonalNormal | Delta | None:
+def _pool(run: Run, size: int) -> Distribution | None:
     """What the run believes of particles from all over its input, or nothing."""
     q = run.latents().distribution
-    if not size or not isinstance(q, DiagonalNormal | Delta):
+    if not size or q.is_discrete:
         return None
     rows = torch.linspace(0, len(q.mean) - 1, min(size, len(q.mean))).long()
-    return type(q)(*(getattr(q, part.name)[rows] for part in fields(q)))
+    return q.at(rows)
 
 
 def _contrast_kind(path: Path) -> str:
@@ -143,16 +144,22 @@ def infer_unseen(
     run.check_finished()
     system = restore(run)
     own, z_dim = system.posterior, system.posterior.z_dim
-    kind = DiagonalNormal if own.is_bound else Delta
-    amortised = isinstance(own, Encoder | SemiAmortized)
-    if options.refine and not amortised:
+    kind = type(own.rows() or DiagonalNormal(torch.zeros(0, z_dim), torch.zeros(0, z_dim)))
+    if not kind.is_fitted:
+        raise InputError(
+            run.path,
+            f"rows of {kind.__name__}",
+            "rows that can be fitted: normal distributions or points",
+            "Train an encoder, whose answer for other particles needs no fit.",
+        )
+    if options.refine and not own.is_amortised:
         raise InputError(
             "--refine",
-            f"a run with posterior {run.config.model.posterior}",
-            "posterior encoder or semi-amortized",
+            f"a run with posterior {run.config.posterior.kind}",
+            "an amortised posterior, encoder or semi-amortized",
             "Leave it out: exact posteriors have no gap, and tables are always fitted.",
         )
-    if not options.refine and not own.row_parameters():
+    if not options.refine and not own.has_rows:
         return Inferred(infer(system, stack, options.seed, watch), None)
     fitted = Fitted(
         kind,

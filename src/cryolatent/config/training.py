@@ -1,0 +1,438 @@
+"""The options of a training: a union over the kinds of its parts, which own their options."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+import cryolatent.models.decoders.options
+import cryolatent.models.options
+import cryolatent.models.posteriors.options
+import cryolatent.train.options  # noqa: F401  # each declares its parts
+from cryolatent.config.reading import DataConfig, Section
+from cryolatent.errors import InputError
+from cryolatent.models.decoders.options import DecoderOptions
+from cryolatent.models.options import LikelihoodOptions, ObjectiveOptions
+from cryolatent.models.posteriors.options import PosteriorOptions
+from cryolatent.models.registry import (
+    DECODERS,
+    LIKELIHOODS,
+    METHODS,
+    OBJECTIVES,
+    POSTERIORS,
+    Options,
+    Registry,
+    Shared,
+)
+from cryolatent.train.options import MethodOptions
+
+SCHEMA = 2
+REGISTRIES: dict[str, Registry] = {
+    "posterior": POSTERIORS,
+    "decoder": DECODERS,
+    "likelihood": LIKELIHOODS,
+    "objective": OBJECTIVES,
+    "method": METHODS,
+}
+DEFAULT_POSTERIOR = "encoder"
+
+
+class SessionConfig(Section):
+    """Where and how a training runs."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Fixes every random choice."""
+
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Processor threads; 0 uses all. Results repeat bit for bit at equal threads."""
+
+
+PLAIN: dict[str, type[Section]] = {"data": DataConfig, "session": SessionConfig}
+
+
+class TrainConfig(Section):
+    """All options of a training, by the part that owns them."""
+
+    data: DataConfig
+    posterior: PosteriorOptions
+    decoder: DecoderOptions
+    likelihood: LikelihoodOptions
+    objective: ObjectiveOptions | None
+    method: MethodOptions
+    session: SessionConfig
+
+    @staticmethod
+    def of(values: Mapping[str, Any] | None = None, /, **more: Any) -> "TrainConfig":
+        """Choose parts and set their options, all by name, as flags do.
+
+        ``TrainConfig.of(posterior="table", z_dim=3, epochs=7)`` leaves everything else at its
+        default; parts that are not named follow from the posterior.
+
+        Args:
+            values: Options by name; ``posterior``, ``decoder``, ``likelihood``, ``objective`` and
+                ``method`` name the parts.
+            more: The same as keywords.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            InputError: If a part is not known, an option is of no chosen part or has a wrong value,
+                or the parts do not fit each other.
+        """
+        values = dict(values or {}) | more
+        kinds = choose_kinds(values)
+        classes = PLAIN | {noun: REGISTRIES[noun].options(kind) for noun, kind in kinds.items()}
+        given: dict[str, dict[str, Any]] = {section: {} for section in classes}
+        for name, value in values.items():
+            if name in REGISTRIES:
+                continue
+            section = next((s for s, c in classes.items() if name in c.model_fields), None)
+            if section is None:
+                raise stray(name, kinds)
+            given[section][name] = value
+        parts: dict[str, Any] = {"objective": None}
+        for section, options in classes.items():
+            try:
+                parts[section] = options.model_validate(given[section])
+            except ValidationError as error:
+                raise wrong_value(error) from None
+        return TrainConfig(**parts)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainConfig":
+        spread = getattr(self.likelihood, "contrast_spread", 0.0)
+        if spread and self.objective is not None and not self.objective.averages_contrast:
+            raise InputError(
+                "--objective",
+                f"{self.objective.kind} with a contrast spread of {spread:g}",
+                "elbo, which averages over the particles' contrast",
+                "Leave one of them out.",
+            )
+        wanted, posterior = self.posterior.closed_form_given, self.posterior.kind
+        if self.method.solves_volumes and wanted is None:
+            raise InputError(
+                "--method",
+                f"{self.method.kind} with posterior {posterior}",
+                f"a posterior in closed form: {_listed(_closed_forms())}",
+                "Leave it out, or choose another --posterior.",
+            )
+        if wanted is None:
+            return self
+        decoder = self.decoder
+        needed = wanted.get(decoder.kind)
+        if needed is None:
+            raise InputError(
+                "--decoder",
+                f"{decoder.kind} with posterior {posterior}",
+                f"{_listed(wanted)}, under which that posterior is known in closed form",
+                "Leave it out, or choose another --posterior.",
+            )
+        if self.method.solves_volumes:
+            needed = needed | {"interpolation": "nearest"}
+        for name, value in needed.items():
+            found = getattr(decoder, name)
+            if found not in (None, value):
+                raise InputError(
+                    flag(name),
+                    f"{found} with posterior {posterior}",
+                    f"{value}, under which that posterior is known in closed form",
+                    "Leave it out, or choose another --posterior.",
+                )
+        return self
+
+    @property
+    def twin(self) -> str | None:
+        """What the posterior is shown in place of its particles, if it is a control."""
+        shown = self.posterior.shown
+        return None if shown is None else shown.twin
+
+    @property
+    def parts(self) -> dict[str, Section | Options]:
+        """The sections that there are, by name."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: part for name, part in found.items() if part is not None}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each chosen part."""
+        return {noun: p.kind for noun, p in self.parts.items() if isinstance(p, Options)}
+
+    def flat(self) -> dict[str, Any]:
+        """All options by name, those without a value left out.
+
+        Returns:
+            What `of` makes the same configuration of.
+        """
+        values: dict[str, Any] = dict(self.kinds)
+        for part in self.parts.values():
+            values |= part.model_dump(exclude_none=True)
+        return values
+
+    def resolved(self) -> "TrainConfig":
+        """Replace defaults that depend on other options by their values.
+
+        Returns:
+            A configuration that says everything.
+        """
+        shared = Shared(
+            z_dim=self.posterior.z_dim,
+            epochs=getattr(self.method, "epochs", 0),
+            solves_volumes=self.method.solves_volumes,
+        )
+        chosen = {n: p.resolved(shared) for n, p in self.parts.items() if isinstance(p, Options)}
+        return self.model_copy(update=chosen)
+
+    def changed(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> "TrainConfig":
+        """Begin anew from this configuration with some options changed.
+
+        Parts that only followed from the posterior follow from the new one; options of parts that
+        are gone go with them.
+
+        Args:
+            values: Options by name.
+            more: The same as keywords.
+
+        Returns:
+            The new configuration.
+
+        Raises:
+            InputError: As `of`.
+        """
+        values = dict(values or {}) | more
+        mine = self._given(values)
+        if values.get("posterior", mine["posterior"]) != mine["posterior"]:
+            usual = choose_kinds({"posterior": mine["posterior"]})
+            mine = {k: v for k, v in mine.items() if k not in usual or usual[k] != v}
+        if "pretrained" in values and "table_start" not in values:
+            mine.pop("table_start", None)
+        kept = belonging(mine | values)
+        return TrainConfig.of({k: v for k, v in mine.items() if k in kept} | values)
+
+    def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`flat` without the defaults of parts that are replaced."""
+        mine = self.flat()
+        kinds = choose_kinds({"posterior": mine["posterior"], **values})
+        for noun, part in self.parts.items():
+            if noun in REGISTRIES and kinds.get(noun) != mine[noun]:
+                for name, info in type(part).model_fields.items():
+                    if mine.get(name) == info.default:
+                        mine.pop(name, None)
+        return mine
+
+    def to_toml(self) -> str:
+        """Write the configuration as TOML; options without a value are left out.
+
+        Returns:
+            The text of a config file.
+        """
+        kinds = self.kinds
+        sections = {
+            name: ({"kind": kinds[name]} if name in kinds else {})
+            | part.model_dump(mode="json", exclude_none=True)
+            for name, part in self.parts.items()
+        }
+        return tomli_w.dumps({"schema": SCHEMA} | sections)
+
+    @staticmethod
+    def from_toml(path: Path) -> "TrainConfig":
+        """Read a config file.
+
+        Args:
+            path: A TOML file, for instance a run's ``config.toml``; one of the first version's
+                is converted.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            InputError: If the file is missing, is no TOML, or has an unknown or wrong option.
+        """
+        try:
+            content: dict[str, Any] = tomllib.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                path, f"no TOML ({error})", "a config file", "Check --config."
+            ) from None
+        schema = content.pop("schema", 1)
+        if schema not in (1, SCHEMA):
+            raise InputError(
+                path,
+                f"schema {schema}",
+                f"schema {SCHEMA} or older",
+                "Use the version of cryolatent that wrote the file.",
+            )
+        try:
+            values = from_first(content) if schema == 1 else _flattened(content)
+            return TrainConfig.of(values)
+        except InputError as error:
+            raise InputError(path, f"{error.file} = {error.found}", error.expected, "") from None
+
+
+def choose_kinds(values: Mapping[str, Any]) -> dict[str, str]:
+    """The kinds of all parts: those named, and what follows from them.
+
+    Args:
+        values: Options by name.
+
+    Returns:
+        A kind by noun; without an objective where the method takes none.
+
+    Raises:
+        InputError: If there is no such part, or an objective is named for a method without.
+    """
+
+    def known(noun: str, kind: str) -> Any:
+        if kind not in REGISTRIES[noun].kinds:
+            expected = _listed(REGISTRIES[noun].kinds)
+            raise InputError(flag(noun), kind, expected, f"See {noun}s in the documentation.")
+        return REGISTRIES[noun].options(kind)
+
+    posterior = values.get("posterior", DEFAULT_POSTERIOR)
+    owner = known("posterior", posterior)
+    decoder = values.get("decoder", owner.default_decoder)
+    likelihood = values.get("likelihood", known("decoder", decoder).default_likelihood)
+    known("likelihood", likelihood)
+    method = values.get("method", owner.default_method)
+    kinds = {"posterior": posterior, "decoder": decoder, "likelihood": likelihood}
+    if known("method", method).takes_objective:
+        kinds["objective"] = values.get("objective", "elbo")
+        known("objective", kinds["objective"])
+    elif "objective" in values:
+        raise stray("objective", kinds | {"method": method})
+    return kinds | {"method": method}
+
+
+def belonging(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out options that no chosen part has.
+
+    Args:
+        values: Options by name, for trainings of several kinds.
+
+    Returns:
+        Those that `TrainConfig.of` takes.
+    """
+    named = {noun: kind for noun, kind in values.items() if noun in REGISTRIES}
+    kinds = choose_kinds({k: v for k, v in named.items() if k != "objective"})
+    classes = [*PLAIN.values(), *(REGISTRIES[n].options(k) for n, k in kinds.items())]
+    known = {name for c in classes for name in c.model_fields} | set(kinds)
+    return {name: value for name, value in values.items() if name in known}
+
+
+def stray(name: str, kinds: Mapping[str, str]) -> InputError:
+    """What is wrong with an option that no chosen part has.
+
+    Args:
+        name: The option.
+        kinds: The chosen parts.
+
+    Returns:
+        The error: it names the parts that have the option.
+    """
+    chosen = ", ".join(f"{noun} {kind}" for noun, kind in kinds.items())
+    found = f"an option of {owners(name)}" if owners(name) else "an option of no part"
+    if name == "objective":
+        found = "an option of method gradient"
+    return InputError(
+        flag(name), found, f"options of {chosen}", "Leave it out, or choose the part that has it."
+    )
+
+
+def owners(name: str) -> str:
+    """The parts that have an option.
+
+    Args:
+        name: The option.
+
+    Returns:
+        Such as ``posteriors table, point-table``; empty if none has it.
+    """
+    found = []
+    for noun, registry in REGISTRIES.items():
+        kinds = [k for k in registry.kinds if name in registry.options(k).model_fields]
+        if kinds:
+            found.append(f"{noun}{'s' * (len(kinds) > 1)} {_listed(kinds)}")
+    return " and ".join(found)
+
+
+def wrong_value(error: ValidationError) -> InputError:
+    """Say in one line which option has a wrong value.
+
+    Args:
+        error: What the options class raised.
+
+    Returns:
+        The error.
+    """
+    first = error.errors()[0]
+    if not first["loc"]:
+        message = first["msg"].removeprefix("Value error, ")
+        return InputError("options", message, "options that fit each other", "See their help.")
+    name = str(first["loc"][0])
+    return InputError(flag(name), str(first["input"]), first["msg"], "See its help.")
+
+
+def flag(name: str) -> str:
+    """The flag of an option.
+
+    Args:
+        name: Name in the config file.
+
+    Returns:
+        Such as ``--z-dim``.
+    """
+    return "--" + name.replace("_", "-")
+
+
+def from_first(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Options of a config file of the first version, which held those of all parts.
+
+    Options of parts that were not in use had no effect, and are left out. The number of latent
+    dimensions of an exact run is the chosen one.
+
+    Args:
+        content: The file: sections ``data``, ``model``, ``optimisation`` and ``search``.
+
+    Returns:
+        Options by name.
+    """
+    values = {name: value for section in content.values() for name, value in section.items()}
+    posterior = POSTERIORS.options(values.setdefault("posterior", "encoder"))
+    if issubclass(posterior, PosteriorOptions) and posterior.closed_form_given is not None:
+        values["decoder"] = posterior.default_decoder
+        values.pop("coefficients", None)
+    kept = belonging(values)
+    return {k: v for k, v in values.items() if k in kept or not (owners(k) or k in REGISTRIES)}
+
+
+def _flattened(content: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for section, options in content.items():
+        if section not in TrainConfig.model_fields or not isinstance(options, dict):
+            raise InputError(section, "an unknown section", _listed(TrainConfig.model_fields), "")
+        for name, value in options.items():
+            if name == "kind":
+                values[section] = value
+                continue
+            homes = PLAIN.get(section) or REGISTRIES[section]
+            here = (
+                {n for k in homes.kinds for n in homes.options(k).model_fields}
+                if isinstance(homes, Registry)
+                else set(homes.model_fields)
+            )
+            if name not in here:
+                raise InputError(f"{section}.{name}", str(value), f"an option of {section}", "")
+            values[name] = value
+    return values
+
+
+def _closed_forms() -> list[str]:
+    options = {kind: POSTERIORS.options(kind) for kind in POSTERIORS.kinds}
+    return [k for k, o in options.items() if getattr(o, "closed_form_given", None) is not None]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,1 @@
+"""Runs begun, continued, restored and asked: options, parts, methods and directories together."""

@@ -1,0 +1,102 @@
+"""From options to a system and its method, and from a run back to its system."""
+
+import torch
+
+from cryolatent.config.training import TrainConfig
+from cryolatent.data import StackStatistics, twin_of
+from cryolatent.data.source import AnySource, Geometry
+from cryolatent.models.registry import METHODS
+from cryolatent.models.setting import Setting
+from cryolatent.models.system import System, assemble
+from cryolatent.runs.run import Run
+from cryolatent.train.method import Method
+from cryolatent.train.recorder import SEARCHING
+
+
+def build(config: TrainConfig, setting: Setting) -> System:
+    """Build decoder, likelihood and posterior.
+
+    Args:
+        config: Resolved options.
+        setting: What they are made for.
+
+    Returns:
+        The parts, at their start.
+    """
+    return assemble(config.posterior, config.decoder, config.likelihood, setting)
+
+
+def method_of(config: TrainConfig, setting: Setting) -> Method:
+    """Build the method of training.
+
+    Args:
+        config: Resolved options.
+        setting: What the system is built for.
+
+    Returns:
+        The method.
+    """
+    return METHODS.part(config.method.kind).build(config.method, setting, config.objective)
+
+
+def as_shown(config: TrainConfig, stack: AnySource) -> AnySource:
+    """The particles as a run's posterior is shown them.
+
+    Args:
+        config: Options.
+        stack: All examples of the run; one that has a twin already, of more particles perhaps,
+            keeps it.
+
+    Returns:
+        The same particles, with the twin that the options ask for.
+
+    Raises:
+        InputError: If there are too few particles for it.
+    """
+    shown = config.posterior.shown
+    if shown is None or shown.twin is None or stack.twin is not None:
+        return stack
+    return twin_of(stack, shown.twin, config.session.seed, shown.twin_ctf)
+
+
+def restore(run: Run) -> System:
+    """Load the parts of a run.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The parts as the newest checkpoint holds them.
+
+    Raises:
+        InputError: If a search has not come to parts yet.
+    """
+    checkpoint = run.checkpoint()
+    if checkpoint.z_dim == SEARCHING:
+        run.check_finished()
+    system = build(run.options, setting_of(run))
+    system.load(checkpoint.tensors)
+    return system
+
+
+def setting_of(run: Run) -> Setting:
+    """What the parts of a run were made for; its tensors hold the spectra.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The sizes, with flat spectra.
+    """
+    manifest, options, statistics = run.manifest, run.config, None
+    if manifest.shells:
+        flat = torch.ones(manifest.shells + 1)
+        statistics = StackStatistics(flat, flat, flat)
+    return Setting(
+        Geometry(manifest.box, manifest.shells, manifest.pixel_size_angstrom),
+        manifest.particles,
+        run.z_dim,
+        options.session.seed,
+        statistics,
+        options.data.particle_radius,
+    )

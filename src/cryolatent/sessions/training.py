@@ -1,0 +1,140 @@
+"""Runs begun and continued."""
+
+from pathlib import Path
+
+import torch
+
+from cryolatent.config.training import TrainConfig
+from cryolatent.data import ParticleStack, Source, scan
+from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.models.setting import Setting
+from cryolatent.runs.manifest import Manifest
+from cryolatent.runs.run import Run
+from cryolatent.sessions.systems import as_shown, build, method_of, setting_of
+from cryolatent.sessions.warm import start
+from cryolatent.train import Watch, processor_threads
+from cryolatent.train import train as train_system
+from cryolatent.train.loop import first_checkpoint
+
+
+def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None = None) -> Run:
+    """Check the data, assemble the parts, and begin a run; nothing is written before that.
+
+    Args:
+        path: New folder.
+        config: Options.
+        source: The particles.
+        watch: Told of the progress.
+
+    Returns:
+        The run, with a checkpoint of its start.
+
+    Raises:
+        InputError: If the folder is taken or the data are not usable.
+    """
+    Run.check_free(path)
+    data = config.data.located(source.datadir)
+    config = config.model_copy(update={"data": data})
+    options = config.resolved()
+    shown = as_shown(options, source)
+    setting = measured(options, shown, watch or Watch())
+    system, method = build(options, setting), method_of(options, setting)
+    method.check(system, shown)
+    session = options.session
+    threads = session.threads or torch.get_num_threads()
+    table = start(system, options, shown)
+    checkpoint = first_checkpoint(system, shown, method, setting)
+    parents = (str(parent),) if (parent := _parent(options)) else ()
+    manifest = Manifest.of(shown, session.seed, threads, parents)
+    return Run.create(path, config, manifest, checkpoint, table)
+
+
+def train(run: Run, source: Source, watch: Watch | None = None) -> None:
+    """Train a run from its newest checkpoint to its end.
+
+    Every random choice is drawn from the seed, the epoch and the step, so a training that was
+    killed continues to the same result, bit for bit, on the same number of threads.
+
+    Args:
+        run: Where configuration, checkpoints, log and latents live.
+        source: The examples; the posterior is shown the twin that the options ask for.
+        watch: Told of the progress.
+
+    Raises:
+        NonFiniteError: If something of a particle is not finite.
+        InputError: If another process trains the run now.
+    """
+    with run.locked(), processor_threads(run.manifest.threads):
+        run.set_status("running")
+        try:
+            options, setting = run.options, setting_of(run)
+            system, method = build(options, setting), method_of(options, setting)
+            train_system(system, as_shown(options, source), method, run, watch)
+        except BaseException as error:
+            run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
+            raise
+        run.set_status("finished")
+
+
+def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
+    """Read every image once; its spectra are what parts begin from.
+
+    Args:
+        config: Resolved options.
+        source: The examples.
+        watch: Told of the progress.
+
+    Returns:
+        What the parts are to be made for.
+
+    Raises:
+        InputError: If the data are not usable, or the decoder is one of other images.
+    """
+    wanted = "gaussian" if source.geometry.shells else "bernoulli"
+    if config.likelihood.kind != wanted and config.likelihood.kind in ("gaussian", "bernoulli"):
+        kinds = ("particles", "mlp or subspace") if source.geometry.shells else ("digits", "pixel")
+        raise InputError("--decoder", config.decoder.kind, kinds[1], f"These are {kinds[0]}.")
+    statistics, radius = None, config.data.particle_radius
+    if isinstance(source, ParticleStack):
+        watch.stage("reading particles", len(source.images))
+        statistics = scan(source, radius_pixels(radius, source), watch.advance)
+    return Setting(
+        source.geometry,
+        len(source),
+        config.posterior.z_dim,
+        config.session.seed,
+        statistics,
+        radius,
+    )
+
+
+def radius_pixels(radius_angstrom: float | None, stack: ParticleStack) -> float:
+    """The radius beyond which pixels count as background.
+
+    Args:
+        radius_angstrom: Radius of the particle, in Å; 45 % of the box if left out.
+        stack: The particles.
+
+    Returns:
+        Radius in pixels.
+
+    Raises:
+        InputError: If the radius reaches the edge of the box.
+    """
+    half = stack.disc.box / 2
+    if radius_angstrom is None:
+        return 0.9 * half
+    limit = half * stack.pixel_size_angstrom
+    if radius_angstrom >= limit:
+        raise InputError(
+            "--particle-radius",
+            f"{radius_angstrom:g} Å",
+            f"less than half the box, {limit:g} Å",
+            "Give the radius, not the diameter.",
+        )
+    return radius_angstrom / stack.pixel_size_angstrom
+
+
+def _parent(config: TrainConfig) -> Path | None:
+    rows = config.posterior.row_options
+    return None if rows is None else rows.pretrained

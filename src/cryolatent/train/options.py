@@ -1,0 +1,74 @@
+"""The options of every method of training, without PyTorch."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from cryolatent.models.registry import METHODS, Options
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class MethodOptions(Options):
+    """What every method has; an own method's options derive from this."""
+
+    takes_objective: ClassVar[bool] = False
+    """Whether it minimises one of the objectives."""
+
+    solves_volumes: ClassVar[bool] = False
+    """Whether it solves for volumes in closed form, and so needs a posterior in closed form."""
+
+
+class GradientOptions(MethodOptions):
+    """Stochastic gradient descent."""
+
+    takes_objective: ClassVar[bool] = True
+    common: ClassVar[frozenset[str]] = frozenset({"epochs", "batch_size", "learning_rate"})
+
+    epochs: Positive = 30
+    """Passes over the particles."""
+
+    batch_size: Positive = 8
+    """Particles per step."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Adam's learning rate for decoder and encoder."""
+
+    coefficient_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the Fourier coefficients that a step compares, drawn anew for each and weighted up:
+    cheaper steps, noisier gradients."""
+
+    marching: Annotated[int, Field(ge=0)] = 0
+    """Epochs over which the last shell compared grows from a quarter of all to all; 0 compares all
+    shells from the start."""
+
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Minutes between checkpoints within an epoch; there is always one after each epoch."""
+
+
+class EmOptions(MethodOptions):
+    """Expectation maximisation: exact posteriors, volumes solved for; no learning rate."""
+
+    solves_volumes: ClassVar[bool] = True
+    common: ClassVar[frozenset[str]] = frozenset({"mask"})
+
+    search_shells: Positive = 12
+    """Last shell of the search for a subspace; the volumes are then refined to all shells."""
+
+    starts: Positive = 2
+    """Random starts at the lowest shells; the best evidence is kept."""
+
+    hold_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Share of the particles kept aside to choose the number of dimensions and states."""
+
+    mask: Path | None = None
+    """Solvent mask (.mrc, values 0 to 1, box and pixel size of the particles); made from the
+    consensus if left out."""
+
+    focus_mask: Path | None = None
+    """Mask outside which volumes may not differ from the consensus."""
+
+
+METHODS.declare("gradient", GradientOptions, "cryolatent.train.gradient:Gradient")
+METHODS.declare("em", EmOptions, "cryolatent.train.em.driver:ExpectationMaximisation")
