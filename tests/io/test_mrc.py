@@ -157,6 +157,16 @@ def test_size_that_contradicts_the_header_is_refused(tmp_path, change):
         stack_shape(path)
 
 
+def test_volume_without_a_grid_is_refused(tmp_path):
+    path = tmp_path / "a.mrc"
+    write_volume(path, np.ones((4, 4, 4), np.float32), 2.0)
+    content = bytearray(path.read_bytes())
+    content[28:32] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="pixel size of"):
+        read_volume(path)
+
+
 def fuzz(path: Path, data: st.DataObject) -> None:
     """A valid file with some bytes of its header changed, and perhaps its end cut off."""
     with new_stack(path, (2, 4, 4), 1.0) as images:

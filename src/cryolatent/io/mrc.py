@@ -132,14 +132,23 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, float]:
         Voxels as float32 in the order z, y, x, and the pixel size in Å.
 
     Raises:
-        InputError: If the file is missing, incomplete or not a volume.
+        InputError: If the file is missing, incomplete or not a volume, or its header has no grid.
     """
     mrc, data = _mapped(path)
     if data.ndim != 3:
         raise InputError(
             path, f"{data.ndim} dimensions", "a volume", "Give a three-dimensional map."
         )
-    return np.array(data, dtype=np.float32), float(mrc.voxel_size["x"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixel_size = float(mrc.voxel_size["x"])
+    if not np.isfinite(pixel_size):
+        raise InputError(
+            path,
+            f"a pixel size of {pixel_size}",
+            "a cell and a grid that are not zero",
+            "Set them in its header.",
+        )
+    return np.array(data, dtype=np.float32), pixel_size
 
 
 def read_mask(path: str | Path, box: int, pixel_size_angstrom: float) -> np.ndarray:
