@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,16 +17,14 @@ from cryolatent.audits.reading import (
     chosen_particles,
     posterior_means,
     reads_images,
-    stack_of,
 )
 from cryolatent.data import Evidence, ParticleStack
 from cryolatent.data.moves import rot90_image, rot90_particle, shift_image, shift_particle
 from cryolatent.physics import FourierDisc
 from cryolatent.runs.finding import Estimate, Finding, Table, verdict_below
-from cryolatent.runs.run import Run
-from cryolatent.sessions.systems import restore
+from cryolatent.sessions.subject import Need, Subject
 
-BLIND = "This posterior does not read images."
+BLIND = "This posterior is blind to the images that it is shown."
 CONSTANT = "Half of all pairs of particles have the same latent: there is nothing to compare with."
 
 
@@ -43,6 +42,8 @@ class MoveTest(Audit):
         threshold: Largest displacement that passes.
         seed: Fixes the choice of particles, pairs and resampling.
     """
+
+    needs: ClassVar[tuple[Need, ...]] = ("system", "a posterior that reads images", "particles")
 
     consistent: bool = False
     threshold: float = 0.25
@@ -71,9 +72,17 @@ class MoveTest(Audit):
         kind = type(self).__name__.removesuffix("Test").lower()
         return f"{kind}-{'consistent' if self.consistent else 'raw'}"
 
-    def run(self, run: Run, stack: ParticleStack | None = None) -> Finding:
-        """Read up to 2,000 particles as they are and moved; see `Audit.run`."""
-        stack, system = stack_of(run, stack), restore(run)
+    @property
+    def question(self) -> str:
+        """How far latents move."""
+        what = "images, poses and transfer functions" if self.consistent else "images alone"
+        return f"How far do latents move when {what} are {self.move}?"
+
+    def answer(self, subject: Subject) -> Finding:
+        """Read up to 2,000 particles as they are and moved."""
+        stack, system = subject.particles(), subject.system()
+        if system is None or not isinstance(stack, ParticleStack):
+            raise TypeError("a move is one of particles that a posterior reads")
         index = chosen_particles(len(stack), self.seed)
         z, moved = posterior_means(system, stack, index, lambda e: self.moved(e, stack.disc))
         found = displacement(z, moved, seed=self.seed)
@@ -88,13 +97,12 @@ class MoveTest(Audit):
         found: Displacement | None,
         note: str,
     ) -> Finding:
-        what = "images, poses and transfer functions" if self.consistent else "images alone"
         each = None if found is None else found.each
         pairs = pair_table(ids, z, moved, each)
         chance = 1 / len(ids)
         return Finding(
             name=self.name,
-            question=f"How far do latents move when {what} are {self.move}?",
+            question=self.question,
             particles=len(ids),
             statistic=None if found is None else found.median,
             null=None if found is None else found.null,

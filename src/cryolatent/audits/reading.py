@@ -8,42 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cryolatent.data import Batch, Evidence, ParticleStack, Source
-from cryolatent.errors import InputError, NonFiniteError
+from cryolatent.data import Batch, Evidence, Source
+from cryolatent.errors import NonFiniteError
 from cryolatent.models.system import System
-from cryolatent.runs.run import Run
-from cryolatent.sessions.systems import as_shown
 
 BATCH = 64
 MOST = 2000
 LABELLED = 10
-
-
-def stack_of(run: Run, stack: ParticleStack | None) -> ParticleStack:
-    """The particles that an audit looks at.
-
-    Args:
-        run: The run.
-        stack: Its particles with the evidence to show; opened as the run was trained if left out.
-
-    Returns:
-        The particles.
-
-    Raises:
-        InputError: If their number, box or shells are not the run's.
-    """
-    stack = as_shown(run.config, run.open_stack()) if stack is None else stack
-    manifest = run.manifest
-    found = (len(stack), stack.disc.box, stack.disc.radius)
-    expected = (manifest.particles, manifest.box, manifest.shells)
-    if found != expected:
-        raise InputError(
-            stack.source,
-            "{} particles, box {}, {} shells".format(*found),
-            "{} particles, box {}, {} shells".format(*expected),
-            f"Give the particles that {run.path} was trained on.",
-        )
-    return stack
 
 
 def chosen_particles(count: int, seed: int) -> Int[Tensor, " n"]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Verdict = Literal["pass", "fail", "inconclusive"]
+Verdict = Literal["pass", "fail", "inconclusive", "not applicable"]
 
 
 class Record(BaseModel):
@@ -58,7 +58,8 @@ class Finding(Record):
     """Where the verdict changes."""
 
     verdict: Verdict
-    """Whether the run passes; inconclusive if the interval holds the threshold."""
+    """Whether the run passes; inconclusive if the interval holds the threshold; not applicable if
+    the run lacks what the question needs."""
 
     note: str = ""
     """Why the verdict is what it is, where the numbers do not say."""

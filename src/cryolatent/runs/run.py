@@ -363,13 +363,18 @@ class Run(Recorder):
         self.check_finished()
         return read_latents(self.path / "latents" / "final.parquet")
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training has come to its end."""
+        return (self.path / "latents" / "final.parquet").exists()
+
     def check_finished(self) -> None:
         """Make sure that the training has come to its end.
 
         Raises:
             InputError: If it has not.
         """
-        if not (self.path / "latents" / "final.parquet").exists():
+        if not self.is_finished:
             raise InputError(
                 self.path,
                 f"a run that is {self.manifest.status}",

@@ -40,6 +40,9 @@ class Posterior(nn.Module, ABC):
     z_dim: int
     is_bound: bool = True
 
+    reads_images: ClassVar[bool] = False
+    """Whether it looks at the evidence's images."""
+
     is_amortised: ClassVar[bool] = False
     """Whether one function reads every particle, so that fits of single particles may do better."""
 

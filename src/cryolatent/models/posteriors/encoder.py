@@ -29,6 +29,7 @@ class Encoder(Posterior):
         Zhong et al. 2021, doi:10.1038/s41592-020-01049-4.
     """
 
+    reads_images = True
     is_amortised = True
 
     def __init__(

@@ -27,6 +27,7 @@ class ClosedForm(Posterior):
     Expectation maximisation, `infer` and analyses all ask `moments`, and so agree.
     """
 
+    reads_images = True
     is_closed_form = True
     independent: ClassVar[bool]
     """Whether an image holds one component only, so that products of different ones vanish."""

@@ -35,6 +35,8 @@ class Fitted(Posterior):
             start.
     """
 
+    reads_images = True
+
     def __init__(
         self,
         kind: type[Distribution],

@@ -42,6 +42,7 @@ class SemiAmortized(Posterior):
         Nielsen 2018, arXiv:1807.04489.
     """
 
+    reads_images = True
     is_amortised = True
 
     def __init__(self, encoder: Encoder, steps: int = 3) -> None:

@@ -23,6 +23,7 @@ from cryolatent.physics import within_shells
 from cryolatent.report.volumes import axis_projections
 from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Run
+from cryolatent.sessions.subject import RunSubject
 from cryolatent.sessions.systems import as_shown, restore
 from cryolatent.sessions.training import begin, train
 from cryolatent.sessions.unseen import infer_unseen
@@ -169,7 +170,8 @@ def measure(
     moves = []
     if task.moves:
         kinds = ((test, consistent) for test in (ShiftTest, RotationTest) for consistent in (0, 1))
-        moves = [test(consistent=bool(flag)).run(run, stack) for test, flag in kinds]
+        subject = RunSubject(run, stack)
+        moves = [test(consistent=bool(flag)).ask(subject) for test, flag in kinds]
     if task.drawn:
         arrays = pictures(latents, scored, task.drawn)
         for finding in moves:
