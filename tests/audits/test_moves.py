@@ -9,7 +9,7 @@ import torch
 
 from builders import ArrayImages, small_config, small_stack
 from cryolatent.audits import RotationTest, ShiftTest
-from cryolatent.audits.reading import LABELLED
+from cryolatent.audits.reading import LABELLED, MOST, chosen_particles
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.runs.finding import Finding
@@ -146,6 +146,16 @@ def test_latent_that_is_not_finite_names_its_particle(stack: ParticleStack, tmp_
     spoilt = replace(stack, images=ArrayImages(pixels, 16))
     with pytest.raises(NonFiniteError, match="000008@"):
         ShiftTest().ask(RunSubject(run, spoilt))
+
+
+def test_of_many_particles_the_numbered_ones_and_some_others_are_read() -> None:
+    index = chosen_particles(5000, seed=1)
+    assert len(index) == len(index.unique()) == MOST
+    assert index[:LABELLED].tolist() == list(range(LABELLED))
+    assert (index.diff() > 0).all()
+    assert index.max() > 4900
+    assert not torch.equal(index, chosen_particles(5000, seed=2))
+    assert chosen_particles(30, seed=0).tolist() == list(range(30))
 
 
 class Elsewhere(Subject):
