@@ -63,7 +63,7 @@ def random_batch(particles: int = 4, per_particle: int = 1, disc: FourierDisc = 
     ctf = random_ctf(count)
     owner = torch.arange(particles).repeat_interleave(per_particle)
     index = torch.randperm(particles)
-    return Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf))
+    return Batch(index, owner, images, poses, ctf, Evidence(images, poses, ctf, owner))
 
 
 def subspace_model(

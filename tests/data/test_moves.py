@@ -37,7 +37,7 @@ def pixels() -> np.ndarray:
 
 def seen(pixels: np.ndarray) -> Evidence:
     images = images_to_disc(torch.from_numpy(pixels.copy()), DISC)
-    return Evidence(images, random_poses(), astigmatic())
+    return Evidence(images, random_poses(), astigmatic(), torch.arange(len(images)))
 
 
 def random_poses() -> Poses:
@@ -54,7 +54,8 @@ def predicted(transform: torch.Tensor, poses: Poses | None, ctf: CTF | None) -> 
     assert ctf is not None
     shifts = poses.shifts_angstrom / ctf.pixel_size_angstrom[:, None]
     images = slice_volume(transform, poses.rotations, DISC) * shift_phases(DISC, shifts)
-    return Evidence(images * ctf.evaluate(DISC.cycles_per_pixel), poses, ctf)
+    filtered = images * ctf.evaluate(DISC.cycles_per_pixel)
+    return Evidence(filtered, poses, ctf, torch.arange(len(images)))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def evidence() -> Evidence:
     shifts = poses.shifts_angstrom / ctf.pixel_size_angstrom[:, None]
     images = slice_volume(volume_to_fourier(volume), poses.rotations, DISC)
     seen = images * shift_phases(DISC, shifts) * ctf.evaluate(DISC.cycles_per_pixel)
-    return Evidence(seen, poses, ctf)
+    return Evidence(seen, poses, ctf, torch.arange(len(seen)))
 
 
 def change(frame: Literal["raw", "aligned"], evidence: Evidence, moved: Evidence) -> float:
@@ -82,7 +82,9 @@ def test_alignment_undoes_psi_and_the_shift(psi: float) -> None:
     bar = torch.zeros(32, 32)
     bar[15:18, 10:23] = 1
     upright = Poses.from_relion(torch.tensor([[0.0, 60.0, 0.0]]), torch.zeros(1, 2))
-    start = Evidence(images_to_disc(bar[None], DISC), upright, random_ctf(1))
+    start = Evidence(
+        images_to_disc(bar[None], DISC), upright, random_ctf(1), torch.zeros(1, dtype=torch.long)
+    )
     moved = rotate_particle(start, DISC, torch.tensor([-psi]))
     moved = shift_particle(moved, DISC, torch.tensor([[2.0, -3.0]]))
     assert moved.poses is not None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from builders import DISC, FLAT, random_batch, subspace_model, with_evidence
-from cryolatent.data import Batch
+from cryolatent.data import Batch, Evidence
 from cryolatent.models import (
     DiagonalNormal,
     Encoder,
@@ -132,7 +132,7 @@ def test_a_particle_is_refined_by_itself() -> None:
     model, refined = linear_model(), posterior(3)
     batch = observed(model)
     images, poses, ctf = batch.images[:1], batch.poses[:1], batch.ctf[:1]
-    shown = replace(batch.evidence, images=images, poses=poses, ctf=ctf)
+    shown = Evidence(images, poses, ctf, batch.owner[:1])
     alone = Batch(batch.index[:1], batch.owner[:1], images, poses, ctf, shown)
     q = refined(batch, model)
     same(refined(alone, model), DiagonalNormal(q.loc[:1], q.log_var[:1]), 1e-4)

@@ -83,7 +83,7 @@ def test_noise_has_the_variance_that_is_asked_for() -> None:
     noise = next(e for e in chosen(["noise"], 0.04) if e.name == "noise")
     assert noise.move is not None
     assert noise.move.noise_variance == 0.04
-    pictures = Evidence(torch.full((200, 36), 0.5), None, None)
+    pictures = Evidence(torch.full((200, 36), 0.5), None, None, torch.arange(200))
     shown = moved_evidence(pictures, 6, noise.move, 0).images
     assert float(shown.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(shown.var()) == pytest.approx(0.04, rel=0.05)
@@ -91,7 +91,9 @@ def test_noise_has_the_variance_that_is_asked_for() -> None:
 
 def test_shift_rolls_columns_to_the_right() -> None:
     picture = torch.arange(36.0).reshape(1, 36)
-    shown = moved_evidence(Evidence(picture, None, None), 6, Move(columns=2), 0).images
+    shown = moved_evidence(
+        Evidence(picture, None, None, torch.arange(len(picture))), 6, Move(columns=2), 0
+    ).images
     expected = np.roll(np.arange(36.0).reshape(6, 6), 2, axis=1)
     assert np.array_equal(shown.reshape(6, 6).numpy(), expected)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
@@ -26,7 +27,7 @@ class Exported:
 
     Args:
         path: The file.
-        rows: Particles in it, as rows of `source`.
+        rows: Images in it, as rows of `source`.
         particles: Rows of `source` that the run knows.
         source: The original file; for ``.npy``, what the run was given.
     """
@@ -43,8 +44,9 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     Rows of a STAR file are copied as text, so nothing in them changes, and optics groups and
     comments stay; records of a ``.cs`` file are copied bytes. What the run believes is added:
     latent means or shares, cluster if the run is analysed, and the particle's evidence lower bound
-    or log joint density. A particle of a symmetry-expanded run is written once if any of its copies
-    is chosen, with the values of the first such copy, its number and how many were chosen.
+    or log joint density. Every image of a chosen particle is written. A particle of a
+    symmetry-expanded run is written once if any of its copies is chosen, with the values of the
+    first such copy, its number and how many were chosen.
 
     Args:
         run: A finished run.
@@ -69,25 +71,27 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     latents = run.latents()
     chosen = np.flatnonzero(choose(run, latents, conditions))
     stack = run.open_unchanged_stack().select_ids(latents.ids)
-    of_particle = stack.source_rows[stack.offsets[:-1].numpy()]
+    _, owner = stack.observations(torch.arange(len(stack)))
+    of_image, owner = stack.source_rows, owner.numpy()
     if packed is not None and output.suffix.lower() == ".npy":
         source = packed
     elif packed is not None:
         _check_origin(packed)
-        of_particle = origin_rows(packed)[of_particle]
-    rows, first, copies = np.unique(of_particle[chosen], return_index=True, return_counts=True)
-    shown = chosen[first]
+        of_image = origin_rows(packed)[of_image]
+    images = np.flatnonzero(np.isin(owner, chosen))
+    rows, first, copies = np.unique(of_image[images], return_index=True, return_counts=True)
+    shown = owner[images][first]
     columns = quantities(latents)
     labels = cluster_labels(run, latents)
     if labels is not None:
         columns["cluster"] = labels
     columns = {name: values[shown] for name, values in columns.items()}
-    if run.config.data.symmetry != "C1" and (len(of_particle) > len(np.unique(of_particle))):
+    if run.config.data.symmetry != "C1" and len(of_image) > len(np.unique(of_image)):
         matches = [COPY.fullmatch(name) for name in latents.ids[shown].tolist()]
         columns["copy"] = np.array([int(found.group(1)) if found else 1 for found in matches])
         columns["copies"] = copies
     write_atomically(output, lambda partial: _write(partial, output.suffix, source, rows, columns))
-    return Exported(output, rows, len(np.unique(of_particle)), source)
+    return Exported(output, rows, len(np.unique(of_image)), source)
 
 
 def _check_origin(packed: Path) -> None:

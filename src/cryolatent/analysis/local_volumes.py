@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.analysis.embedding import cluster_latents
+from cryolatent.analysis.clusters import find_clusters
 from cryolatent.analysis.reconstruction import (
     ReconstructionSummary,
     Stage,
@@ -126,7 +126,10 @@ def local_volumes(
             f"{FEWEST_EFFECTIVE} to less than the run's {count} particles",
             "Ask for another number or train on more particles.",
         )
-    centres = _named(run, latents, at) if at else cluster_latents(means.numpy(), clusters, seed)[1]
+    if at:
+        centres = _named(run, latents, at)
+    else:
+        centres = find_clusters(latents.distribution, clusters, seed).medoids
     stack = run.open_stack().select_ids(latents.ids)
     with new_folder(folder) as partial:
         made = []

@@ -44,6 +44,8 @@ def oracle(stack: ParticleStack, truth: Truth, rows: Int[np.ndarray, " n"]) -> O
     method finds the state more often on average, nor the angle with a smaller mean squared error;
     where they are not, it is a reference, not a bound.
 
+    Observations of one particle add their log-likelihoods.
+
     Args:
         stack: The particles.
         truth: Their truth.
@@ -60,13 +62,17 @@ def oracle(stack: ParticleStack, truth: Truth, rows: Int[np.ndarray, " n"]) -> O
     states, angles = [], []
     for index in torch.arange(len(stack)).split(CHUNK):
         batch = stack.batch(index)
-        scores = []
+        if batch.poses is None:
+            raise ValueError("an oracle needs poses")
+        scores, scale = [], contrast[index][batch.owner]
         for hypothesis in hypotheses:
             log = [
-                -likelihood.negative_log(
-                    batch.images, likelihood.predict(slices * contrast[index, None], batch)
+                -batch.sum_by_particle(
+                    likelihood.negative_log(
+                        batch.images, likelihood.predict(slices * scale[:, None], batch)
+                    )
                 )
-                for slices in hypothesis.slices(stack.poses[index].rotations, disc)
+                for slices in hypothesis.slices(batch.poses.rotations, disc)
             ]
             scores.append(hypothesis.refined(torch.stack(log, dim=-1).double()))
         evidence = [torch.logsumexp(s, dim=-1) - np.log(s.shape[-1]) for s in scores]

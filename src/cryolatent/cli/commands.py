@@ -71,7 +71,7 @@ def simulate(
     from cryolatent.simulate.stack import simulate as run_simulation
 
     with bar() as stage:
-        truth = run_simulation(options, output, stage("simulating", options.particles))
+        truth = run_simulation(options, output, stage("simulating", options.images))
     states = ", ".join(truth.state_names)
     print(f"{len(truth.ids)} particles, states: {states}")
     if truth.motion is not None:

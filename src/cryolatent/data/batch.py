@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
@@ -19,11 +18,14 @@ class Evidence:
         images: Observed coefficients (or pixels), one row per observation.
         poses: The observations' poses, if they have any.
         ctf: The observations' transfer functions, if they have any.
+        owner: For each observation, the position in the batch of the particle that it is shown for;
+            a particle may be shown more or fewer observations than it has.
     """
 
     images: Inexact[Tensor, "obs k"]
     poses: Poses | None
     ctf: CTF | None
+    owner: Int[Tensor, " obs"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Batch:
         shown = self.evidence
         return replace(
             self,
+            owner=shown.owner,
             images=shown.images,
             poses=shown.poses,
             ctf=shown.ctf,
@@ -86,8 +89,7 @@ class Batch:
         Returns:
             One entry per particle.
         """
-        total = torch.zeros(len(self), *values.shape[1:], dtype=values.dtype)
-        return total.index_add(0, self.owner, values)
+        return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.owner, values)
 
 
 class Twin(ABC):

@@ -62,9 +62,9 @@ class DigitSet(Source):
         """Pixels row by row."""
         return pixels.flatten(1)
 
-    def evidence(self, rows: Int[Tensor, " obs"]) -> Evidence:
+    def evidence(self, rows: Int[Tensor, " obs"], owner: Int[Tensor, " obs"]) -> Evidence:
         """Grey values and nothing else."""
-        return Evidence(self.values.index_select(0, rows), None, None)
+        return Evidence(self.values.index_select(0, rows), None, None, owner)
 
     def observations(
         self, index: Int[Tensor, " n"]
@@ -74,7 +74,8 @@ class DigitSet(Source):
 
     def shown(self, twin: Twin, batch: Batch) -> Evidence:
         """The twin's evidence, which is made once and kept, as the pictures are."""
-        return Evidence(self._evidence_of_all.index_select(0, batch.index), None, None)
+        shown = self._evidence_of_all.index_select(0, batch.index)
+        return Evidence(shown, None, None, torch.arange(len(batch)))
 
     @cached_property
     def _evidence_of_all(self) -> Tensor:

@@ -69,7 +69,8 @@ def open_particles(
         tables: Further files.
 
     Returns:
-        The particles, one observation each; no image has been read yet.
+        The particles; no image has been read yet. Rows of a STAR file with one
+        ``rlnTomoParticleName`` are observations of one particle; elsewhere each row is a particle.
 
     Raises:
         InputError: If anything needed is missing, contradictory or not supported.
@@ -121,7 +122,11 @@ def _with_tables(stack: ParticleStack, tables: Tables) -> ParticleStack:
             )
     if tables.ind is None:
         return stack
-    chosen = stack.select(read_indices(tables.ind, len(stack)))
+    if len(stack) == len(stack.images):
+        chosen = stack.select(read_indices(tables.ind, len(stack)))
+    else:
+        rows = read_indices(tables.ind, len(stack.images))
+        chosen = stack.of_images(torch.from_numpy(np.argsort(stack.source_rows))[rows])
     return replace(chosen, tables=(*stack.tables, tables.ind))
 
 
@@ -184,7 +189,12 @@ def _open(
         datadir=found_in,
         tables=tuple(dict.fromkeys((*file.tables, *tables.given))),
     )
-    return stack if tables.ind is None else stack.select(read_indices(tables.ind, count))
+    chosen = None if tables.ind is None else read_indices(tables.ind, count)
+    particles = file.particles
+    if chosen is not None:
+        stack = stack.select(chosen)
+        particles = None if particles is None else particles[chosen.numpy()]
+    return stack if particles is None else stack.grouped(particles)
 
 
 def _check_shells(path: Path, shells: int | None, box: int) -> None:

@@ -12,7 +12,7 @@ from cryolatent.physics import CTF, Poses
 
 
 class ParticleFile(ABC):
-    """A file that lists particles, one image each.
+    """A file that lists particles, one image a row.
 
     Args:
         path: The file.
@@ -34,6 +34,11 @@ class ParticleFile(ABC):
     def ids(self) -> np.ndarray:
         """A unique, stable name per particle."""
         return self.names.ids
+
+    @property
+    def particles(self) -> np.ndarray | None:
+        """For each image the name of its particle; None if every image is a particle of its own."""
+        return None
 
     @property
     def sign(self) -> Int[np.ndarray, " n"]:

@@ -21,6 +21,7 @@ from cryolatent.io import StarTable, read_star, split_image_names
 from cryolatent.physics import CTF, Poses
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+PARTICLE = "rlnTomoParticleName"
 IMAGES = "particle images, one of them a particle"
 
 
@@ -70,6 +71,13 @@ class RelionFile(ParticleFile):
     def ids(self) -> np.ndarray:
         """The image names, numbered where they repeat."""
         return unique_ids(self.table.strings("rlnImageName").astype(str).tolist())
+
+    @property
+    def particles(self) -> np.ndarray | None:
+        """The column rlnTomoParticleName, of which several rows may name one particle."""
+        if PARTICLE not in self.table:
+            return None
+        return self.table.strings(PARTICLE).astype(str).to_numpy(dtype=np.str_)
 
     @property
     def half_set(self) -> Int[np.ndarray, " n"]:

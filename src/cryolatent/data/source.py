@@ -107,11 +107,12 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def evidence(self, rows: Int[Tensor, " obs"]) -> Evidence:
+    def evidence(self, rows: Int[Tensor, " obs"], owner: Int[Tensor, " obs"]) -> Evidence:
         """Read observations with all that is recorded of them.
 
         Args:
             rows: Observations.
+            owner: For each, the position in a batch of the particle that it is shown for.
 
         Returns:
             One row each.
@@ -169,7 +170,7 @@ class Source(ABC):
             Their observations; the evidence is the same tensors, or the twin's.
         """
         rows, owner = self.observations(index)
-        own = self.evidence(rows)
+        own = self.evidence(rows, owner)
         batch = Batch(index, owner, own.images, own.poses, own.ctf, own)
         if self.twin is None:
             return batch

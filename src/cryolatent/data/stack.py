@@ -110,10 +110,10 @@ class ParticleStack(Source):
         """The disc's Fourier coefficients."""
         return images_to_disc(pixels, self.disc)
 
-    def evidence(self, rows: Int[Tensor, " obs"]) -> Evidence:
+    def evidence(self, rows: Int[Tensor, " obs"], owner: Int[Tensor, " obs"]) -> Evidence:
         """Fourier coefficients, poses and transfer functions."""
         images = self.from_pixels(torch.from_numpy(self.pixels(rows.numpy())))
-        return Evidence(images, self.poses[rows], self.ctf[rows])
+        return Evidence(images, self.poses[rows], self.ctf[rows], owner)
 
     def fingerprint(self) -> bytes:
         """The particle files, and what can be told of their stacks without reading them whole."""
@@ -145,6 +145,53 @@ class ParticleStack(Source):
             source_rows=self.source_rows[rows.numpy()],
             half_set=self.half_set[index.numpy()],
         )
+
+    def grouped(self, particles: np.ndarray) -> "ParticleStack":
+        """Make one particle of all observations that carry its name.
+
+        Args:
+            particles: For each observation of this stack, which has one a particle, the particle's
+                name.
+
+        Returns:
+            A stack of particles in the order in which their names first come, their observations
+            in the order of this stack.
+        """
+        names, first, owner = np.unique(particles, return_index=True, return_inverse=True)
+        place = np.argsort(np.argsort(first))
+        owner = place[owner]
+        order = torch.from_numpy(np.argsort(owner, kind="stable"))
+        count = np.bincount(owner, minlength=len(names))
+        sorted_first = np.sort(first)
+        return replace(
+            self.select(order),
+            ids=particles[sorted_first],
+            offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(count)])),
+            half_set=self.half_set[sorted_first],
+        )
+
+    def of_images(self, rows: Int[Tensor, " obs"]) -> "ParticleStack":
+        """The stack of some observations; particles of which none is left go.
+
+        Args:
+            rows: Observations.
+
+        Returns:
+            The particles that they belong to, with these observations alone.
+        """
+        _, owner = self.observations(torch.arange(len(self)))
+        owner = owner[rows].numpy()
+        flat = replace(
+            self,
+            images=self.images.select(rows.numpy()),
+            poses=self.poses[rows],
+            ctf=self.ctf[rows],
+            ids=self.ids[owner],
+            offsets=torch.arange(len(rows) + 1),
+            source_rows=self.source_rows[rows.numpy()],
+            half_set=self.half_set[owner],
+        )
+        return flat.grouped(self.ids[owner])
 
     def expanded(self, symmetry: str) -> "ParticleStack":
         """Make a particle of every symmetric copy of each particle, to tell parts of it apart.

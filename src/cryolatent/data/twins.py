@@ -94,7 +94,7 @@ class OtherParticle(Twin):
         first = self.whole.offsets[shown]
         count = self.whole.offsets[shown + 1] - first
         rows = first[batch.owner] + observation_numbers(batch) % count[batch.owner]
-        other = self.whole.evidence(rows)
+        other = self.whole.evidence(rows, batch.owner)
         return replace(other, ctf=batch.ctf) if self.of_target else other
 
     def _positions(self, ids: np.ndarray) -> Int[np.ndarray, " n"]:
@@ -139,7 +139,7 @@ class NoiseTwin(Twin):
         side = self.whole.geometry.box
         stacked = np.stack(images) if images else np.zeros((0, side, side), np.float32)
         shown = self.whole.from_pixels(torch.from_numpy(stacked))
-        return Evidence(shown, None, batch.ctf if self.of_target else None)
+        return Evidence(shown, None, batch.ctf if self.of_target else None, batch.owner)
 
     def pixels(self, name: str, number: int) -> Float[np.ndarray, "y x"]:
         """The noise of one observation.
@@ -178,7 +178,8 @@ class CtfTwin(Twin):
             raise ValueError("there is no transfer function to show")
         transfer = batch.ctf.evaluate(self.disc.cycles_per_pixel)
         scaled = transfer * self.rms[self.disc.shells]
-        return Evidence(torch.complex(scaled, torch.zeros_like(scaled)), None, batch.ctf)
+        shown = torch.complex(scaled, torch.zeros_like(scaled))
+        return Evidence(shown, None, batch.ctf, batch.owner)
 
 
 def observation_numbers(batch: Batch) -> Int[Tensor, " obs"]:

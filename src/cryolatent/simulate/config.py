@@ -31,6 +31,9 @@ class SimulateConfig(BaseModel):
     particles: Annotated[int, Field(ge=2)] = 2000
     """Number of particles."""
 
+    observations: Annotated[int, Field(ge=1)] = 1
+    """Number of images of each particle, each from a direction and with a defocus of its own."""
+
     box: Annotated[int, Field(ge=8, multiple_of=2)] = 64
     """Side of the images, in pixels."""
 
@@ -66,6 +69,11 @@ class SimulateConfig(BaseModel):
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Fixes every random choice."""
+
+    @property
+    def images(self) -> int:
+        """Number of images of all particles."""
+        return self.particles * self.observations
 
     @model_validator(mode="after")
     def _ordered(self) -> "SimulateConfig":

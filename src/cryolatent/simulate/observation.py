@@ -33,7 +33,7 @@ def draw_observations(config: SimulateConfig, rng: np.random.Generator) -> tuple
     """
     import roma
 
-    count = config.particles
+    count = config.images
     quaternions = rng.normal(size=(count, 4))
     quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
     rotations = roma.unitquat_to_rotmat(torch.from_numpy(quaternions)).float()
@@ -59,7 +59,7 @@ def read_observations(
         path: An ``.npz`` with quaternions ``quat_xyzw``, displacements ``trans_frac`` (fractions of
             the box), ``defocus_u_v_ang`` (Å, Å, degrees), ``kv``, ``cs`` (mm), ``w`` and
             ``box_apix`` (pixels, Å).
-        config: Number of particles and pixel size.
+        config: Number of images and pixel size.
         rng: Source of randomness.
 
     Returns:
@@ -72,11 +72,10 @@ def read_observations(
 
     data = _read_npz(path)
     available = len(data["quat_xyzw"])
-    if available < config.particles:
-        raise InputError(
-            path, f"{available} poses", f"{config.particles} (--particles)", "Ask for fewer."
-        )
-    rows = np.sort(rng.choice(available, config.particles, replace=False))
+    if available < config.images:
+        asked = f"{config.images} (--particles, --observations)"
+        raise InputError(path, f"{available} poses", asked, "Ask for fewer.")
+    rows = np.sort(rng.choice(available, config.images, replace=False))
     quaternions = torch.from_numpy(data["quat_xyzw"][rows].astype(np.float64))
     rotations = roma.unitquat_to_rotmat(quaternions)
     bad = torch.nonzero(~(rotation_defect(rotations) < 1e-3))
@@ -93,7 +92,7 @@ def read_observations(
     constants = (data["kv"], data["cs"], data["w"], 0.0, config.pixel_size)
     columns = [
         *data["defocus_u_v_ang"][rows].astype(np.float64).T,
-        *(np.full(config.particles, float(value)) for value in constants),
+        *(np.full(config.images, float(value)) for value in constants),
     ]
     ctf = CTF(*(torch.from_numpy(np.ascontiguousarray(column)).float() for column in columns))
     return Poses(rotations.float(), shifts.float()), ctf

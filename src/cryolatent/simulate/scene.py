@@ -31,8 +31,9 @@ class Particles:
     """What distinguishes the particles of a simulation.
 
     Args:
-        poses: True poses.
-        ctf: Transfer functions.
+        poses: True poses of the images.
+        ctf: Transfer functions of the images.
+        owner: Particle of each image.
         state: State of each particle, -1 for junk.
         contrast: Contrast of each particle.
         angle_degrees: Angle of each particle's moving part.
@@ -40,6 +41,7 @@ class Particles:
 
     poses: Poses
     ctf: CTF
+    owner: Int[np.ndarray, " images"]
     state: Int[np.ndarray, " n"]
     contrast: Float[np.ndarray, " n"]
     angle_degrees: Float[np.ndarray, " n"]
@@ -103,29 +105,30 @@ class Scene:
         )
 
     def images(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n y x"]:
-        """Clean, CTF-filtered images of some particles."""
+        """Some of the clean, CTF-filtered images."""
         particles = self.particles
         poses, ctf = particles.poses[rows], particles.ctf[rows]
+        owner = particles.owner[rows.numpy()]
         slices = torch.zeros(len(rows), self.disc.size, dtype=self.resting.dtype)
-        kinds = self.shape[rows.numpy()]
+        kinds = self.shape[owner]
         for kind in np.unique(kinds):
             at = np.flatnonzero(kinds == kind)
             here = torch.from_numpy(at)
             rotations = poses.rotations[here]
             slices[here] = slice_volume(self.resting[kind], rotations, self.disc)
             if self.motion is not None and kind in self.moving:
-                degrees = particles.angle_degrees[rows.numpy()[at]]
+                degrees = particles.angle_degrees[owner[at]]
                 slices[here] += self.motion.slices(self.moving[kind], rotations, degrees, self.disc)
         slices = slices * shift_phases(
             self.disc, poses.shifts_angstrom / ctf.pixel_size_angstrom[:, None]
         )
         slices = slices * ctf.evaluate(self.disc.cycles_per_pixel)
-        contrast = torch.from_numpy(particles.contrast[rows.numpy()]).float()
+        contrast = torch.from_numpy(particles.contrast[owner]).float()
         return disc_to_images(slices * contrast[:, None], self.disc)
 
     def signal_variance(self) -> float:
-        """Mean variance of the clean images of up to 512 particles over the whole box."""
-        rows = torch.arange(min(512, len(self.particles.state)))
+        """Mean variance of up to 512 of the clean images over the whole box."""
+        rows = torch.arange(min(512, len(self.particles.owner)))
         return float(self.images(rows).flatten(1).var(dim=1).mean())
 
 

@@ -32,7 +32,7 @@ def simulate(
     Args:
         config: What to simulate.
         folder: Where to write, all or nothing; it must not hold anything already.
-        progress: Called with the number of particles written after each chunk.
+        progress: Called with the number of images written after each chunk.
 
     Returns:
         The truth, which is also written.
@@ -57,11 +57,15 @@ def simulate(
     contrast = 1 + config.contrast_spread * rng.normal(size=config.particles)
     recorded = perturb(poses, config, rng)
     angle = np.random.default_rng([config.seed, 3]).uniform(-0.5, 0.5, config.particles)
-    particles = Particles(poses, ctf, state, contrast, config.motion * angle)
+    owner = np.repeat(np.arange(config.particles), config.observations)
+    particles = Particles(poses, ctf, owner, state, contrast, config.motion * angle)
     scene = Scene.build(config, molecule, particles)
-    names = [f"{row + 1:06d}@particles.mrcs" for row in range(config.particles)]
+    names = [f"{row + 1:06d}@particles.mrcs" for row in range(config.images)]
+    ids = np.array(names)
+    if config.observations > 1:
+        ids = np.array([f"simulated/{number + 1}" for number in range(config.particles)])
     truth = Truth(
-        ids=np.array(names),
+        ids=ids,
         state=state,
         state_names=tuple(molecule.states),
         contrast=contrast,
@@ -75,7 +79,7 @@ def simulate(
     )
     with new_folder(folder) as partial:
         _write_images(partial / "particles.mrcs", scene, config, progress)
-        _write_star(partial / "particles.star", names, recorded, ctf, config)
+        _write_star(partial / "particles.star", names, ids[owner], recorded, ctf, config)
         truth.save(partial / "truth")
     return truth
 
@@ -142,11 +146,11 @@ def _radius(box: int) -> Tensor:
 def _write_images(
     path: Path, scene: Scene, config: SimulateConfig, progress: Callable[[int], None]
 ) -> None:
-    shape = (config.particles, config.box, config.box)
+    shape = (config.images, config.box, config.box)
     gain = noise_variance(_radius(config.box), config).sqrt()
     with new_stack(path, shape, config.pixel_size) as stack:
-        for start in range(0, config.particles, CHUNK):
-            rows = torch.arange(start, min(start + CHUNK, config.particles))
+        for start in range(0, config.images, CHUNK):
+            rows = torch.arange(start, min(start + CHUNK, config.images))
             rng = np.random.default_rng([config.seed, 2, start])
             noise = torch.from_numpy(rng.normal(size=(len(rows), *shape[1:])))
             noise = torch.fft.ifft2(torch.fft.fft2(noise) * gain).real
@@ -155,7 +159,12 @@ def _write_images(
 
 
 def _write_star(
-    path: Path, names: list[str], poses: Poses, ctf: CTF, config: SimulateConfig
+    path: Path,
+    names: list[str],
+    particle: np.ndarray,
+    poses: Poses,
+    ctf: CTF,
+    config: SimulateConfig,
 ) -> None:
     angles, origins = poses.to_relion()
     particles = pd.DataFrame(
@@ -170,10 +179,12 @@ def _write_star(
             "rlnDefocusV": ctf.defocus_v_angstrom.numpy(),
             "rlnDefocusAngle": ctf.defocus_angle_degrees.numpy(),
             "rlnPhaseShift": ctf.phase_shift_degrees.numpy(),
-            "rlnRandomSubset": 1 + np.arange(len(names)) % 2,
+            "rlnRandomSubset": 1 + np.arange(len(names)) // config.observations % 2,
             "rlnOpticsGroup": 1,
         }
     )
+    if config.observations > 1:
+        particles.insert(1, "rlnTomoParticleName", particle)
     optics = pd.DataFrame(
         {
             "rlnOpticsGroup": [1],

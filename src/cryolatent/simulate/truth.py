@@ -38,7 +38,7 @@ class Truth:
         state: State of each particle, -1 for junk.
         state_names: Names of the states.
         contrast: Contrast of each particle.
-        poses: True poses.
+        poses: True poses of the images, particle by particle.
         noise_spectrum: Noise variance per complex coefficient, shells 0 to ``box / 2 - 1``.
         volumes: One map per state, in the scale of the images; moving parts are at angle zero.
         pixel_size_angstrom: Pixel size, in Å.

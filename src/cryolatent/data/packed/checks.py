@@ -317,7 +317,8 @@ def contrast_score(stack: ParticleStack) -> float | None:
     """How bright particles are against their background once phases are flipped.
 
     Images are multiplied by the sign of their transfer functions and centred; the mean of the
-    inner half of the box less that of what is beyond 0.9 of it is averaged over up to 1,000 images.
+    inner half of the box less that of what is beyond 0.9 of it is averaged over the images of up to
+    1,000 particles.
 
     Args:
         stack: The particles.
@@ -334,11 +335,12 @@ def contrast_score(stack: ParticleStack) -> float | None:
     inside, outside = distance < CENTRE, distance > EDGE
     differences = []
     for index in picked.split(CONTRAST_CHUNK):
-        shifts = stack.poses[index].shifts_angstrom
-        shifts = shifts / stack.ctf[index].pixel_size_angstrom[:, None]
-        flip = stack.ctf[index].evaluate(stack.disc.cycles_per_pixel).sign()
+        rows, owner = stack.observations(index)
+        ctf = stack.ctf[rows]
+        shifts = stack.poses[rows].shifts_angstrom / ctf.pixel_size_angstrom[:, None]
+        flip = ctf.evaluate(stack.disc.cycles_per_pixel).sign()
         centred = flip * shift_phases(stack.disc, -shifts)
-        images = disc_to_images(stack.batch(index).images * centred, stack.disc)
+        images = disc_to_images(stack.evidence(rows, owner).images * centred, stack.disc)
         scale = images[:, outside].std(dim=1)
         difference = images[:, inside].mean(dim=1) - images[:, outside].mean(dim=1)
         differences.append(difference / scale)

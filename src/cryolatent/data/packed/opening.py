@@ -35,6 +35,7 @@ class Opened:
         part: For each particle, its part.
         position: For each particle, its image's place in the part.
         rows: For each particle, its row in the source.
+        particles: For each image the name of its particle; None if each is a particle of its own.
     """
 
     source: Path
@@ -48,6 +49,7 @@ class Opened:
     part: np.ndarray
     position: np.ndarray
     rows: np.ndarray
+    particles: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,6 +79,7 @@ class Opened:
             poses=self.poses[index],
             ctf=self.ctf[index],
             **{name: getattr(self, name)[chosen] for name in arrays},
+            particles=None if self.particles is None else self.particles[chosen],
         )
 
     def stack(self, frame: Frame) -> ParticleStack:
@@ -97,7 +100,7 @@ class Opened:
         same = torch.tensor([part.frame.same_field(frame) for part in self.parts])[self.part]
         own = self.ctf.pixel_size_angstrom
         pixel = torch.where(same, own.double() * scale, frame.pixel_size_angstrom)
-        return ParticleStack(
+        stack = ParticleStack(
             images=ResampledImages(frame.box, frame, self.parts, self.part, self.position),
             poses=self.poses,
             ctf=replace(self.ctf, pixel_size_angstrom=pixel.to(own.dtype)),
@@ -108,6 +111,7 @@ class Opened:
             half_set=self.half_set,
             tables=self.tables,
         )
+        return stack if self.particles is None else stack.grouped(self.particles)
 
 
 def open_mixed(
@@ -175,6 +179,7 @@ def open_mixed(
         part=part,
         position=position,
         rows=np.arange(count),
+        particles=file.particles,
     )
     if tables.ind is None:
         return opened

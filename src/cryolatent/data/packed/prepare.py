@@ -149,9 +149,9 @@ def pack(
         folder,
         stack.images,
         packing.dtype,
-        chunks(len(stack), max(part.frame.box for part in opened.parts)),
+        chunks(len(stack.images), max(part.frame.box for part in opened.parts)),
         workers,
-        stage("packing", len(stack)),
+        stage("packing", len(stack.images)),
     )
     manifest = PackedManifest(
         cryolatent_version=cryolatent.__version__,
@@ -159,7 +159,8 @@ def pack(
         table_sha256=file_digest(opened.source) if opened.source in opened.tables else "",
         **request,
         particles=len(stack),
-        dropped=len(opened) - len(stack),
+        images=None if opened.particles is None else len(stack.images),
+        dropped=len(opened) - len(stack.images),
         box=frame.box,
         pixel_size_angstrom=stack.pixel_size_angstrom,
         dtype=packing.dtype,
@@ -332,12 +333,15 @@ def _begin(
     """Write what is known before the images are packed; the plan, which comes last, vouches."""
     frame = Frame(stack.disc.box, stack.pixel_size_angstrom)
     picked = torch.linspace(0, len(stack) - 1, min(len(stack), SAMPLE)).long()
-    statistics = scan(stack.select(picked), _radius_pixels(frame, packing))
+    sample = stack.select(picked)
+    statistics = scan(sample, _radius_pixels(frame, packing))
     folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder, findings)
     index = index_table(stack)
     write_atomically(folder / INDEX, lambda partial: pq.write_table(index, partial))
-    write_text_atomically(folder / "statistics.json", _statistics_text(statistics, len(picked)))
+    write_text_atomically(
+        folder / "statistics.json", _statistics_text(statistics, len(sample.images))
+    )
 
 
 def _statistics_text(statistics: StackStatistics, images: int) -> str:

@@ -55,6 +55,9 @@ class PackedManifest(BaseModel):
     particles: int
     """Number of particles packed."""
 
+    images: int | None = None
+    """Number of images packed, if particles have several."""
+
     dropped: int
     """Number of particles left out because of a finding."""
 
@@ -183,7 +186,7 @@ def open_packed(
     if shells is not None and not 1 <= shells <= manifest.box // 2 - 1:
         found, expected = f"{shells} shells", f"1 to {manifest.box // 2 - 1}"
         raise InputError("--shells", found, expected, "Leave it out to use all.")
-    count, path = manifest.particles, folder / IMAGES
+    count, path = manifest.images or manifest.particles, folder / IMAGES
     try:
         table = pq.read_table(folder / INDEX)
         stat = path.stat()
@@ -197,14 +200,15 @@ def open_packed(
         raise InputError(folder, found, f"SHA-256 {manifest.index_sha256[:12]}...", AGAIN)
     shape = (count, manifest.box, manifest.box)
     if images.shape != shape or images.dtype != manifest.dtype or len(table) != count:
-        found = f"{len(table)} particles and images of {images.dtype} {images.shape}"
+        found = f"{len(table)} rows and images of {images.dtype} {images.shape}"
         raise InputError(folder, found, f"{count} and {manifest.dtype} {shape}", AGAIN)
     sign = -1 if invert_contrast else 1
-    return ParticleStack(
+    names = np.array(table["id"].to_pylist(), dtype=np.str_)
+    stack = ParticleStack(
         images=PackedImages(manifest.box, path, np.arange(count), sign, manifest.images_sha256),
         poses=_poses(table),
         ctf=_ctf(table),
-        ids=np.array(table["id"].to_pylist(), dtype=np.str_),
+        ids=names,
         offsets=torch.arange(count + 1),
         source=folder,
         source_rows=np.arange(count),
@@ -212,6 +216,7 @@ def open_packed(
         shells=shells,
         tables=(folder / MANIFEST, folder / INDEX),
     )
+    return stack if manifest.images is None else stack.grouped(names)
 
 
 def file_digest(path: Path) -> str:
@@ -242,19 +247,21 @@ def origin_rows(folder: Path) -> Int[np.ndarray, " n"]:
 
 
 def index_table(stack: ParticleStack) -> pa.Table:
-    """What ``particles.parquet`` holds of particles with one observation each.
+    """What ``particles.parquet`` holds.
 
     Args:
         stack: The particles.
 
     Returns:
-        One row per particle: name, place in the source, half-set, pose, transfer function.
+        One row per image: name of its particle, place in the source, half-set, pose, transfer
+        function.
     """
+    _, owner = stack.observations(torch.arange(len(stack)))
     columns: dict[str, Any] = {
-        "id": stack.ids.tolist(),
+        "id": stack.ids[owner.numpy()].tolist(),
         "image": [stack.images.name(row) for row in range(len(stack.images))],
         "source_row": stack.source_rows.astype(np.int64),
-        "half_set": stack.half_set.astype(np.int64),
+        "half_set": stack.half_set[owner.numpy()].astype(np.int64),
     }
     rotations = stack.poses.rotations.flatten(1).numpy()
     columns |= {f"rotation_{at // 3}{at % 3}": rotations[:, at] for at in range(9)}

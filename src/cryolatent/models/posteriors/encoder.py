@@ -64,6 +64,7 @@ class Encoder(Posterior):
         """The distribution of each particle's latent, from its evidence alone."""
         first = torch.relu(self.input(self.features(batch.evidence)))
         encoded = self.output(self.hidden(first))
-        count = batch.sum_by_particle(torch.ones_like(encoded[:, :1]))
-        loc, log_var = (batch.sum_by_particle(encoded) / count).chunk(2, dim=-1)
+        shown = batch.of_evidence()
+        count = shown.sum_by_particle(torch.ones_like(encoded[:, :1]))
+        loc, log_var = (shown.sum_by_particle(encoded) / count).chunk(2, dim=-1)
         return DiagonalNormal(loc, log_var)

@@ -1,7 +1,7 @@
 """What is measured of a training on digits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -220,7 +220,7 @@ def moved_evidence(evidence: Evidence, box: int, move: Move, seed: int) -> Evide
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(pictures.shape, generator=generator)
         pictures = pictures + move.noise_mean + move.noise_variance**0.5 * noise
-    return Evidence(pictures, None, None)
+    return replace(evidence, images=pictures)
 
 
 @torch.no_grad()

@@ -65,8 +65,6 @@ def statistics(
     empty = -(part.power / noise[1:]).sum(-1) - normaliser
 
     def by_particle(rows: Tensor) -> Tensor:
-        if len(part.owner) == len(part):
-            return rows
         return rows.new_zeros(len(part), *rows.shape[1:]).index_add(0, part.owner, rows)
 
     return Statistics(part.index, *map(by_particle, (gram, inner, empty)))
