@@ -68,6 +68,11 @@ def test_expectation_of_classes_is_the_categorical_posterior(
     compare(stack, model, Categorical(3, torch.tensor([0.5, 0.3, 0.2]).log()), spread)
 
 
+def swept(parts: list[FilteredImages], values: Tensor, noise: Tensor, lattice, *rest, **options):
+    """The pass that the sums make."""
+    return sweep(parts, values, noise, lattice, *rest, **options).finished(lattice)
+
+
 def space_of(stack: ParticleStack, fields: int, mixing: Tensor, shells: int = 6) -> MaskedVolumes:
     box = stack.disc.box
     lattice = FourierLattice(FourierDisc(box, shells))
@@ -88,7 +93,7 @@ def ascend(
     fields = torch.randn(space.prior.shape[1], *(space.lattice.side,) * 3) * 0.02
     curve = []
     for _ in range(12):
-        found = sweep(parts, space.values(fields), noise, space.lattice, posterior, contrast)
+        found = swept(parts, space.values(fields), noise, space.lattice, posterior, contrast)
         curve.append(found.evidence - space.penalty(fields))
         fields = space.improve(fields, found.matrix, found.vector, 3)
         if posterior.gives_states:
@@ -125,10 +130,10 @@ def test_normal_equations_have_the_slope_of_the_evidence(
     noise, lattice = spectra(stack).background[:7], space.lattice
     parts = filtered(stack, 6)
     start, way = 0.5 * lattice.side**1.5 * torch.randn(2, 3, *(lattice.side,) * 3)
-    found = sweep(parts, space.values(start), noise, lattice, latents)
+    found = swept(parts, space.values(start), noise, lattice, latents)
 
     def evidence(fields: Tensor) -> float:
-        return sweep(parts, space.values(fields), noise, lattice, latents).evidence
+        return float(sweep(parts, space.values(fields), noise, lattice, latents).evidence)
 
     def misfit(fields: Tensor) -> float:
         values = space.values(fields)
@@ -148,14 +153,14 @@ def test_noise_is_the_expected_residual(stack: ParticleStack) -> None:
     parts, lattice = filtered(stack, 6), space.lattice
     noise = spectra(stack).background[:7]
     values = torch.zeros(lattice.size, 2, dtype=torch.complex64)
-    found = sweep(parts, values, noise, lattice, latents, refit_noise=True)
+    found = swept(parts, values, noise, lattice, latents, refit_noise=True)
     power = spectra(stack).power
     torch.testing.assert_close(found.noise[1:], power[1:7], rtol=1e-4, atol=0)
     assert found.kl == pytest.approx(0, abs=1e-3)
     # a fixed point of the noise does not lower the evidence
     fields = torch.randn(2, *(lattice.side,) * 3) * 0.05
-    before = sweep(parts, space.values(fields), noise, lattice, latents, refit_noise=True)
-    after = sweep(parts, space.values(fields), before.noise, lattice, latents)
+    before = swept(parts, space.values(fields), noise, lattice, latents, refit_noise=True)
+    after = swept(parts, space.values(fields), before.noise, lattice, latents)
     assert after.evidence > before.evidence
 
 
@@ -262,3 +267,29 @@ def test_prior_counts_every_unknown_once() -> None:
 )
 def test_marching_halts(last: int, first: int, halts: list[int]) -> None:
     assert marching(last, first) == halts
+
+
+def test_sums_of_parts_add_up(stack: ParticleStack) -> None:
+    space, posterior = space_of(stack, 3, torch.eye(3)), ExactGaussian(2)
+    noise, lattice = spectra(stack).background[:7], space.lattice
+    values = space.values(0.05 * torch.randn(3, *(lattice.side,) * 3))
+    index = torch.arange(len(stack))
+    whole, first, second = (
+        sweep(
+            FilteredStack(stack, rows).chunks(lattice.disc),
+            values,
+            noise,
+            lattice,
+            posterior,
+            refit_noise=True,
+        )
+        for rows in (index, index[:50], index[50:])
+    )
+    both = (first + second).finished(lattice)
+    expected = whole.finished(lattice)
+    assert both.evidence == pytest.approx(expected.evidence, rel=1e-9)
+    assert both.kl == pytest.approx(expected.kl, rel=1e-6)
+    for name in ("matrix", "vector", "mean", "noise"):
+        found = getattr(both, name)
+        torch.testing.assert_close(found, getattr(expected, name), rtol=1e-4, atol=1e-4)
+    assert (first + second).particles == len(stack)

@@ -27,5 +27,8 @@ class InferConfig(Section):
     """Fit the distributions of an encoder too, its own as a further start, and print what that
     gains: the amortisation gap."""
 
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = "auto"
+    """Where it computes: auto, cpu, cuda or cuda:N; auto is CUDA where there is one."""
+
     seed: Annotated[int, Field(ge=0)] = 0
     """Fixes starts and samples."""

@@ -17,26 +17,10 @@ from cryolatent.errors import InputError
 from cryolatent.models.decoders.options import DecoderOptions
 from cryolatent.models.options import LikelihoodOptions, ObjectiveOptions
 from cryolatent.models.posteriors.options import PosteriorOptions
-from cryolatent.models.registry import (
-    DECODERS,
-    LIKELIHOODS,
-    METHODS,
-    OBJECTIVES,
-    POSTERIORS,
-    Options,
-    Registry,
-    Shared,
-)
+from cryolatent.models.registry import POSTERIORS, REGISTRIES, Options, Registry, Shared
 from cryolatent.train.options import MethodOptions
 
 SCHEMA = 2
-REGISTRIES: dict[str, Registry] = {
-    "posterior": POSTERIORS,
-    "decoder": DECODERS,
-    "likelihood": LIKELIHOODS,
-    "objective": OBJECTIVES,
-    "method": METHODS,
-}
 DEFAULT_POSTERIOR = "encoder"
 
 
@@ -47,7 +31,10 @@ class SessionConfig(Section):
     """Fixes every random choice."""
 
     threads: Annotated[int, Field(ge=0)] = 0
-    """Processor threads; 0 uses all. Results repeat bit for bit at equal threads."""
+    """Processor threads; 0 uses those that are free. Results repeat to the bit at equal threads."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = "auto"
+    """Where it computes: auto, cpu, cuda or cuda:N; auto is CUDA where there is one."""
 
 
 PLAIN: dict[str, type[Section]] = {"data": DataConfig, "session": SessionConfig}
@@ -269,7 +256,27 @@ class TrainConfig(Section):
             values = from_first(content) if schema == 1 else _flattened(content)
             return TrainConfig.of(values)
         except InputError as error:
-            raise InputError(path, f"{error.file} = {error.found}", error.expected, "") from None
+            found = f"{error.file} = {error.found}"
+            raise InputError(path, found, error.expected, error.way_out) from None
+
+
+def known_part(noun: str, kind: str) -> Any:
+    """The options class of a part.
+
+    Args:
+        noun: What the part is.
+        kind: Its name.
+
+    Returns:
+        The class.
+
+    Raises:
+        InputError: If there is no such part.
+    """
+    if kind not in REGISTRIES[noun].kinds:
+        own = "If it is one of your own, import its module first."
+        raise InputError(flag(noun), kind, _listed(REGISTRIES[noun].kinds), own)
+    return REGISTRIES[noun].options(kind)
 
 
 def choose_kinds(values: Mapping[str, Any]) -> dict[str, str]:
@@ -284,23 +291,16 @@ def choose_kinds(values: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         InputError: If there is no such part, or an objective is named for a method without.
     """
-
-    def known(noun: str, kind: str) -> Any:
-        if kind not in REGISTRIES[noun].kinds:
-            expected = _listed(REGISTRIES[noun].kinds)
-            raise InputError(flag(noun), kind, expected, f"See {noun}s in the documentation.")
-        return REGISTRIES[noun].options(kind)
-
     posterior = values.get("posterior", DEFAULT_POSTERIOR)
-    owner = known("posterior", posterior)
+    owner = known_part("posterior", posterior)
     decoder = values.get("decoder", owner.default_decoder)
-    likelihood = values.get("likelihood", known("decoder", decoder).default_likelihood)
-    known("likelihood", likelihood)
+    likelihood = values.get("likelihood", known_part("decoder", decoder).default_likelihood)
+    known_part("likelihood", likelihood)
     method = values.get("method", owner.default_method)
     kinds = {"posterior": posterior, "decoder": decoder, "likelihood": likelihood}
-    if known("method", method).takes_objective:
+    if known_part("method", method).takes_objective:
         kinds["objective"] = values.get("objective", "elbo")
-        known("objective", kinds["objective"])
+        known_part("objective", kinds["objective"])
     elif "objective" in values:
         raise stray("objective", kinds | {"method": method})
     return kinds | {"method": method}
@@ -413,6 +413,8 @@ def _flattened(content: Mapping[str, Any]) -> dict[str, Any]:
     for section, options in content.items():
         if section not in TrainConfig.model_fields or not isinstance(options, dict):
             raise InputError(section, "an unknown section", _listed(TrainConfig.model_fields), "")
+        if section in REGISTRIES and "kind" in options:
+            known_part(section, options["kind"])
         for name, value in options.items():
             if name == "kind":
                 values[section] = value

@@ -1,7 +1,7 @@
 """Images as expectation maximisation needs them: filtered, moved back, and kept where they fit."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cryolatent.data.stack import ParticleStack
 from cryolatent.physics import FourierDisc, shift_phases
+from cryolatent.physics.devices import on_device
+from cryolatent.physics.grid import CPU
 
 CHUNK_BYTES = 64 * 2**20
 MEMORY_BYTES = 4 * 2**30
@@ -115,12 +117,14 @@ class FilteredStack(Filtered):
     Args:
         stack: The particles.
         index: Which of them, ascending.
-        memory_bytes: What may be kept.
+        memory_bytes: What may be kept, on the processor.
+        device: Where the images are wanted.
     """
 
     stack: ParticleStack
     index: Int[Tensor, " n"]
     memory_bytes: int = MEMORY_BYTES
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         self._whole: list[FilteredImages] = []
@@ -131,11 +135,13 @@ class FilteredStack(Filtered):
 
     def chunks(self, disc: FourierDisc) -> Iterator[FilteredImages]:
         """All particles, chunk by chunk."""
+        for part in self._parts(disc.to(CPU)):
+            yield on_device(part, self.device)
+
+    def _parts(self, disc: FourierDisc) -> Iterable[FilteredImages]:
         if self._bytes(self.stack.disc) <= self.memory_bytes:
-            yield from self._from_memory(disc)
-            return
-        for rows in self._rows(disc):
-            yield FilteredImages.read(self.stack, rows, disc)
+            return self._from_memory(disc)
+        return (FilteredImages.read(self.stack, rows, disc) for rows in self._rows(disc))
 
     def _from_memory(self, disc: FourierDisc) -> list[FilteredImages]:
         whole = self.stack.disc

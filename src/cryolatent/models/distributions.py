@@ -36,6 +36,11 @@ class Distribution(ABC):
         """Expected latents."""
 
     @property
+    def certainty(self) -> Float[Tensor, " n"] | None:
+        """How much is known of each latent, from 0 (the prior) to 1; None where nothing says so."""
+        return None
+
+    @property
     def covariance_or_none(self) -> Float[Tensor, "n zdim zdim"] | None:
         """Full covariances, where the distribution has them."""
         return None
@@ -134,6 +139,11 @@ class DiagonalNormal(Distribution):
         """Expected latents."""
         return self.loc
 
+    @property
+    def certainty(self) -> Float[Tensor, " n"]:
+        """The share of the prior's variance that is gone."""
+        return (1 - self.log_var.exp().mean(-1)).clamp(0, 1)
+
     def as_diagonal(self) -> "DiagonalNormal":
         """The same."""
         return self
@@ -145,7 +155,7 @@ class DiagonalNormal(Distribution):
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """Draw latents, ``μ + σ ε`` (Kingma and Welling 2014, arXiv:1312.6114, section 2.4)."""
-        noise = torch.randn(self.loc.shape, generator=generator, dtype=self.loc.dtype)
+        noise = _noise(self.loc, generator)
         return self.loc + torch.exp(0.5 * self.log_var) * noise
 
     def kl(self) -> Float[Tensor, " n"]:
@@ -184,6 +194,11 @@ class FullNormal(Distribution):
         return self.loc
 
     @property
+    def certainty(self) -> Float[Tensor, " n"]:
+        """The share of the prior's variance that is gone."""
+        return (1 - self.covariance.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp(0, 1)
+
+    @property
     def covariance_or_none(self) -> Float[Tensor, "n zdim zdim"]:
         """The covariances."""
         return self.covariance
@@ -194,7 +209,7 @@ class FullNormal(Distribution):
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n zdim"]:
         """Draw latents, ``μ + L ε`` with ``L Lᵀ = Σ``."""
-        noise = torch.randn(self.loc.shape, generator=generator, dtype=self.loc.dtype)
+        noise = _noise(self.loc, generator)
         return self.loc + (torch.linalg.cholesky(self.covariance) @ noise[..., None])[..., 0]
 
     def kl(self) -> Float[Tensor, " n"]:
@@ -240,6 +255,11 @@ class OneOf(Distribution):
     def mean(self) -> Float[Tensor, "n k"]:
         """Expected latents: the shares."""
         return self.shares
+
+    @property
+    def certainty(self) -> Float[Tensor, " n"]:
+        """The largest share."""
+        return self.shares.amax(-1)
 
     def rsample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n k"]:
         """Draw states; the gradient is that of the shares (straight through).
@@ -336,6 +356,14 @@ def parameters_of(q: Distribution) -> list[Tensor]:
         Tensors whose first dimension is the particles'.
     """
     return [getattr(q, field.name) for field in fields(cast(Any, q))]
+
+
+def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal numbers, the same on every device, where the generator is the processor's."""
+    if generator is None:
+        return torch.randn_like(like)
+    drawn = torch.randn(like.shape, generator=generator, dtype=like.dtype)
+    return drawn.to(like.device)
 
 
 def normal_kl(

@@ -48,7 +48,8 @@ def normal_moments(
         Moments and evidence of each particle.
     """
     parts = [_normal_at(gram, inner, a) for a in contrast.values.tolist()]
-    gain = torch.stack([part[2] for part in parts], dim=-1) + contrast.log_weights
+    gain = torch.stack([part[2] for part in parts], dim=-1)
+    gain = gain + contrast.log_weights.to(gain.device)
     share = (gain - gain.logsumexp(-1, keepdim=True)).exp()
     mean = torch.zeros_like(parts[0][0])
     first, second = torch.zeros_like(inner), torch.zeros_like(gram)
@@ -84,9 +85,9 @@ def class_moments(
     Returns:
         Moments and evidence of each particle.
     """
-    a = contrast.values
+    a, log_contrast = contrast.values.to(inner.device), contrast.log_weights.to(inner.device)
     score = inner[..., None] * a - 0.5 * gram[..., None] * a.square()
-    score = score + log_weights[:, None] + contrast.log_weights
+    score = score + log_weights[:, None] + log_contrast
     gain = score.flatten(1).logsumexp(-1)
     share = (score - gain[:, None, None]).exp()
     mean = share.sum(-1)
@@ -97,7 +98,7 @@ def class_moments(
 def _normal_at(gram: Tensor, inner: Tensor, contrast: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, covariance and log evidence at one contrast."""
     a, z_dim = contrast, inner.shape[1] - 1
-    precision = a * a * gram[:, 1:, 1:] + torch.eye(z_dim)
+    precision = a * a * gram[:, 1:, 1:] + torch.eye(z_dim, device=gram.device)
     right = a * inner[:, 1:] - a * a * gram[:, 1:, 0]
     root = torch.linalg.cholesky(precision)
     covariance = torch.cholesky_inverse(root)

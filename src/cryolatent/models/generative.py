@@ -83,7 +83,7 @@ class GenerativeModel(nn.Module):
                 for a in contrast.values
             ]
         total = torch.stack([batch.sum_by_particle(term) for term in terms], dim=-1)
-        return total - contrast.log_weights
+        return total - contrast.log_weights.to(total.device)
 
     def misfit(self, batch: Batch) -> Callable[[Float[Tensor, "n zdim"]], Float[Tensor, " n"]]:
         """How badly latents explain some particles, for many latents of the same particles.

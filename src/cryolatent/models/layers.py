@@ -21,7 +21,9 @@ class ResidualLayer(nn.Linear):
         Returns:
             Activations.
         """
-        weight = self.weight + torch.eye(self.in_features).to(self.weight)
+        weight = self.weight + torch.eye(
+            self.in_features, dtype=self.weight.dtype, device=self.weight.device
+        )
         # in place on the product: a second pass over memory, but no second buffer
         return linear(input, weight.to(input.dtype), self.bias.to(input.dtype)).relu_()
 

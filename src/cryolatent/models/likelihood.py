@@ -157,7 +157,8 @@ class FourierGaussian(Likelihood):
             raise ValueError("a Fourier likelihood needs poses and transfer functions")
         shifts = batch.poses.shifts_angstrom / batch.ctf.pixel_size_angstrom[:, None]
         index = batch.subset.index
-        transfer = batch.ctf.evaluate(self.disc.cycles_per_pixel[index])
+        disc = self.disc.to(rendered.device)
+        transfer = batch.ctf.evaluate(disc.cycles_per_pixel[index])
         return rendered * (transfer * shift_phases(self.disc, shifts, index))
 
     def negative_log(
@@ -167,7 +168,7 @@ class FourierGaussian(Likelihood):
         subset: CoefficientSubset = ALL_COEFFICIENTS,
     ) -> Float[Tensor, " obs"]:
         """``Σ_k |r(k)|² / σ² + log(π σ²)``."""
-        variance = self.noise_spectrum[self.disc.shells[subset.index]]
+        variance = self.noise_spectrum[self.disc.to(images.device).shells[subset.index]]
         normaliser = torch.log(torch.pi * variance).sum()
         misfit = (_squared(images - predicted) / variance).sum(-1)
         return subset.weight * (misfit + normaliser)
@@ -198,7 +199,7 @@ class FourierGaussian(Likelihood):
         if share is not None:
             power, count = power * share[:, None], share.double().sum()
         self.residual_power += self.disc.shell_sum(power.sum(0), subset.index)
-        self.residual_count += count * self.disc.shell_count(subset.index)
+        self.residual_count += count * self.disc.to(images.device).shell_count(subset.index)
 
     def noise_by_shell(self) -> Float[Tensor, " shells"]:
         """Variance σ² of a complex coefficient."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from cryolatent.data import Batch
 from cryolatent.models.distributions import Distribution, parameters_of
@@ -78,7 +79,8 @@ def best_of(
         seed: Fixes the samples.
 
     Returns:
-        Each particle's candidate of the largest bound, or log joint density of points.
+        Each particle's candidate of the largest bound, or log joint density of points; not a number
+        where no candidate has one.
     """
     misfit = model.misfit(batch)
     scores = []
@@ -86,10 +88,14 @@ def best_of(
         generator = torch.Generator().manual_seed(seed)
         draws = [misfit(q.rsample(generator)) for _ in range(samples if q.is_bound else 1)]
         scores.append(torch.stack(draws).mean(0) + q.kl())
-    best = torch.stack(scores).nan_to_num(nan=torch.inf).argmin(0)
-    rows = torch.arange(len(batch))
+    stacked = torch.stack(scores)
+    best = stacked.nan_to_num(nan=torch.inf).argmin(0)
+    rows = torch.arange(len(batch), device=best.device)
     columns = zip(*(parameters_of(q) for q in candidates), strict=True)
-    return type(candidates[0])(*(torch.stack(part)[best, rows] for part in columns))
+    chosen = [torch.stack(part)[best, rows] for part in columns]
+    # where no candidate has a score none is better, and nobody should take the first for it
+    lost = stacked.isnan().all(0)
+    return type(candidates[0])(*(part.masked_fill(_like(lost, part), torch.nan) for part in chosen))
 
 
 def prior_starts(
@@ -136,6 +142,10 @@ def pool_start(batch: Batch, model: GenerativeModel, pool: Fit) -> Fit:
         closer = score < best
         best, chosen = torch.where(closer, score, best), chosen.masked_fill(closer, number)
     return pool.at(chosen)
+
+
+def _like(rows: Tensor, part: Tensor) -> Tensor:
+    return rows.reshape(-1, *[1] * (part.ndim - 1))
 
 
 def _falling(rate: float, share: float) -> float:

@@ -22,6 +22,24 @@ class System:
     model: GenerativeModel
     posterior: Posterior
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parts lie."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device) -> "System":
+        """The same parts on another device; they are moved in place.
+
+        Args:
+            device: Where parameters and buffers are to lie.
+
+        Returns:
+            This system.
+        """
+        self.model.to(device)
+        self.posterior.to(device)
+        return self
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """All parameters and buffers by name.
 
@@ -30,7 +48,9 @@ class System:
         """
         parts = {"model": self.model, "posterior": self.posterior}
         return {
-            f"{k}.{name}": t for k, part in parts.items() for name, t in part.state_dict().items()
+            f"{k}.{name}": t.cpu()
+            for k, part in parts.items()
+            for name, t in part.state_dict().items()
         }
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:

@@ -1,11 +1,13 @@
 """Fourier images: the half-plane coefficients of a real image inside a disc, each counted once."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class FourierDisc:
     Args:
         box: Side of the image in pixels, even.
         radius: Last shell kept, at most ``box / 2 - 1``.
+        device: Where its tensors lie.
 
     Raises:
         ValueError: If the box is odd or the radius is outside ``1 ... box / 2 - 1``.
@@ -26,6 +29,7 @@ class FourierDisc:
 
     box: int
     radius: int
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         if self.box % 2 or not 1 <= self.radius <= self.box // 2 - 1:
@@ -34,9 +38,22 @@ class FourierDisc:
                 f"between 1 and {self.box // 2 - 1}"
             )
 
+    def to(self, device: torch.device) -> "FourierDisc":
+        """The same coefficients on another device.
+
+        Args:
+            device: Where the tensors are to lie.
+
+        Returns:
+            One disc for each device, so that its tensors are made once.
+        """
+        return self if device == self.device else _disc(self.box, self.radius, device)
+
     @cached_property
     def coordinates(self) -> Float[Tensor, "k 2"]:
         """Coefficients' positions (kx, ky) in cycles per box."""
+        if self.device != CPU:
+            return self.to(CPU).coordinates.to(self.device)
         ky, kx = torch.meshgrid(
             torch.arange(-self.radius, self.radius + 1),
             torch.arange(0, self.radius + 1),
@@ -49,6 +66,8 @@ class FourierDisc:
     @cached_property
     def shells(self) -> Int[Tensor, " k"]:
         """Each coefficient's shell, ``round(|k|)``."""
+        if self.device != CPU:
+            return self.to(CPU).shells.to(self.device)
         return torch.linalg.vector_norm(self.coordinates.double(), dim=-1).round().long()
 
     @cached_property
@@ -56,10 +75,10 @@ class FourierDisc:
         """Coefficients' positions (kx, ky) in cycles per pixel."""
         return self.coordinates / self.box
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of coefficients."""
-        return self.coordinates.shape[0]
+        return self.to(CPU).coordinates.shape[0]
 
     def shell_mean(self, values: Float[Tensor, "... k"]) -> Float[Tensor, "... shells"]:
         """Average values over each shell; index 0 (DC) holds zero.
@@ -70,7 +89,7 @@ class FourierDisc:
         Returns:
             Means of shells 0 to `radius`.
         """
-        return self.shell_sum(values) / self.shell_count().clamp(min=1)
+        return self.shell_sum(values) / self.to(values.device).shell_count().clamp(min=1)
 
     def shell_sum(
         self, values: Float[Tensor, "... k"], index: Int[Tensor, " k"] | slice = slice(None)
@@ -84,8 +103,8 @@ class FourierDisc:
         Returns:
             Sums of shells 0 to `radius`.
         """
-        total = torch.zeros(*values.shape[:-1], self.radius + 1, dtype=values.dtype)
-        return total.index_add(-1, self.shells[index], values)
+        total = values.new_zeros(*values.shape[:-1], self.radius + 1)
+        return total.index_add(-1, self.to(values.device).shells[index], values)
 
     def shell_count(self, index: Int[Tensor, " k"] | slice = slice(None)) -> Int[Tensor, " shells"]:
         """How many coefficients each shell holds.
@@ -96,7 +115,13 @@ class FourierDisc:
         Returns:
             Numbers for shells 0 to `radius`.
         """
-        return torch.bincount(self.shells[index], minlength=self.radius + 1)
+        shells = self.shells[index]
+        return shells.new_zeros(self.radius + 1).index_add(0, shells, torch.ones_like(shells))
+
+
+@lru_cache(maxsize=64)
+def _disc(box: int, radius: int, device: torch.device) -> FourierDisc:
+    return FourierDisc(box, radius, device)
 
 
 @dataclass(frozen=True)
@@ -129,7 +154,7 @@ def images_to_disc(images: Float[Tensor, "*n y x"], disc: FourierDisc) -> Comple
         The coefficients.
     """
     transform = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)), norm="ortho")
-    kx, ky = disc.coordinates.long().unbind(-1)
+    kx, ky = disc.to(images.device).coordinates.long().unbind(-1)
     return transform[..., ky % disc.box, kx]
 
 
@@ -146,8 +171,8 @@ def disc_to_images(
         Real images without content outside the disc.
     """
     box = disc.box
-    half = torch.zeros(*coefficients.shape[:-1], box, box // 2 + 1, dtype=coefficients.dtype)
-    kx, ky = disc.coordinates.long().unbind(-1)
+    half = coefficients.new_zeros(*coefficients.shape[:-1], box, box // 2 + 1)
+    kx, ky = disc.to(coefficients.device).coordinates.long().unbind(-1)
     half[..., ky % box, kx] = coefficients
     on_axis = kx == 0
     half[..., -ky[on_axis] % box, 0] = coefficients[..., on_axis].conj()
@@ -169,5 +194,10 @@ def shift_phases(
     Returns:
         One factor per coefficient.
     """
-    phase = -2 * torch.pi * shifts_pixels @ disc.cycles_per_pixel[index].to(shifts_pixels).T
+    phase = (
+        -2
+        * torch.pi
+        * shifts_pixels
+        @ disc.to(shifts_pixels.device).cycles_per_pixel[index].to(shifts_pixels).T
+    )
     return torch.polar(torch.ones_like(phase), phase)

@@ -1,7 +1,7 @@
 """The Fourier lattice: the half of an oversampled Fourier grid that slices of some shells touch."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 
 import torch
@@ -30,6 +30,22 @@ class FourierLattice:
 
     disc: FourierDisc
     oversampling: int = 2
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors lie: with those of the disc."""
+        return self.disc.device
+
+    def to(self, device: torch.device) -> "FourierLattice":
+        """The same voxels on another device.
+
+        Args:
+            device: Where the tensors are to lie.
+
+        Returns:
+            One lattice for each device, so that its tensors are made once.
+        """
+        return self if device == self.device else _lattice(self.disc.to(device), self.oversampling)
 
     @cached_property
     def reach(self) -> int:
@@ -63,8 +79,8 @@ class FourierLattice:
     @cached_property
     def frequency(self) -> Float[Tensor, " v"]:
         """Distance of each voxel from the origin, in cycles per box."""
-        axis = torch.arange(-self.reach, self.reach + 1).float()
-        half = torch.arange(self.reach + 1).float()
+        axis = torch.arange(-self.reach, self.reach + 1, device=self.device).float()
+        half = torch.arange(self.reach + 1, device=self.device).float()
         squared = axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2
         return squared.sqrt().flatten() / self.oversampling
 
@@ -76,7 +92,7 @@ class FourierLattice:
     @cached_property
     def multiplicity(self) -> Float[Tensor, " v"]:
         """How many voxels of the whole grid a voxel stands for: 2, or 1 on the plane kx = 0."""
-        weight = torch.full(self.shape, 2.0)
+        weight = torch.full(self.shape, 2.0, device=self.device)
         weight[..., 0] = 1.0
         return weight.flatten()
 
@@ -104,14 +120,14 @@ class FourierLattice:
         Returns:
             Means of shells 0 to ``disc.radius``.
         """
-        shell = self.frequency.round().long()
-        keep = shell <= self.disc.radius
-        weight = self.multiplicity[keep].reshape(-1, *[1] * (values.ndim - 1)).to(values)
-        total = torch.zeros(self.disc.radius + 1, *values.shape[1:], dtype=values.dtype)
-        total.index_add_(0, shell[keep], weight * values[keep])
+        beyond = self.disc.radius + 1
+        shell = self.frequency.round().long().clamp(max=beyond)
+        weight = self.multiplicity.reshape(-1, *[1] * (values.ndim - 1)).to(values)
+        total = values.new_zeros(beyond + 1, *values.shape[1:])
+        total.index_add_(0, shell, weight * values)
         count = torch.zeros_like(total)
-        count.index_add_(0, shell[keep], weight.expand_as(values[keep]))
-        return total / count
+        count.index_add_(0, shell, weight.expand_as(values))
+        return (total / count)[:beyond]
 
     def fold(self, values: Tensor) -> Tensor:
         """Add up both members of each conjugate pair on the plane kx = 0, in place.
@@ -163,7 +179,7 @@ class FourierLattice:
             The same, ``[c, side, side, side / 2 + 1]``.
         """
         shape = (values.shape[1], self.side, self.side, self.side // 2 + 1)
-        grid = torch.zeros(shape, dtype=values.dtype)
+        grid = values.new_zeros(shape)
         index = self._positions
         grid[:, index[:, None], index, : self.reach + 1] = values.T.reshape(-1, *self.shape)
         return grid
@@ -189,7 +205,7 @@ class FourierLattice:
             Its trilinear interpolation, in FFT order.
         """
         box = self.disc.box
-        steps = torch.arange(self.side) - self.side // 2
+        steps = torch.arange(self.side, device=mask.device) - self.side // 2
         position = steps * (self.oversampling * box / self.side) + box // 2
         unit = (2 * position + 1) / box - 1
         z, y, x = torch.meshgrid(unit, unit, unit, indexing="ij")
@@ -199,7 +215,7 @@ class FourierLattice:
 
     @property
     def _positions(self) -> Tensor:
-        return torch.arange(-self.reach, self.reach + 1) % self.side
+        return torch.arange(-self.reach, self.reach + 1, device=self.device) % self.side
 
     def grown_from(
         self, values: Complex[Tensor, "u c"], smaller: "FourierLattice"
@@ -213,7 +229,7 @@ class FourierLattice:
         Returns:
             Fourier values at this lattice's voxels.
         """
-        grown = torch.zeros(*self.shape, values.shape[1], dtype=values.dtype)
+        grown = values.new_zeros(*self.shape, values.shape[1])
         side, gap = 2 * smaller.reach + 1, self.reach - smaller.reach
         middle = slice(gap, gap + side)
         cube = (values * smaller.inside[:, None]).view(*smaller.shape, -1)
@@ -236,8 +252,8 @@ class FourierLattice:
         box, padded = self.disc.box, self.disc.box * self.oversampling
         reach = min(self.reach, padded // 2 - 1)
         kept = slice(self.reach - reach, self.reach + reach + 1)
-        index = torch.arange(-reach, reach + 1) % padded
-        centred = torch.arange(-(box // 2), box // 2) % padded
+        index = torch.arange(-reach, reach + 1, device=values.device) % padded
+        centred = torch.arange(-(box // 2), box // 2, device=values.device) % padded
         cube = values.T.reshape(-1, *self.shape)[:, kept, kept, : reach + 1]
         # axis by axis and a few planes at a time: of the field of view only the box is kept
         planes = list(cube.split(PLANES, dim=3))
@@ -245,7 +261,7 @@ class FourierLattice:
             for axis in (1, 2):
                 shape = list(planes[number].shape)
                 shape[axis] = padded
-                grid = torch.zeros(shape, dtype=values.dtype)
+                grid = values.new_zeros(shape)
                 grid.index_copy_(axis, index, planes[number])
                 planes[number] = torch.fft.ifft(grid, dim=axis).index_select(axis, centred)
         volume = torch.fft.irfft(torch.cat(planes, dim=3), n=padded, dim=3).index_select(3, centred)
@@ -278,8 +294,8 @@ class FourierLattice:
     @cached_property
     def _waves(self) -> tuple[Complex[Tensor, "k d"], Complex[Tensor, "half d"]]:
         """``exp(-2 pi i k x / padded)`` of the voxels along an axis, and of those with k >= 0."""
-        centred = torch.arange(self.disc.box) - self.disc.box // 2
-        frequency = torch.arange(-self.reach, self.reach + 1)
+        centred = torch.arange(self.disc.box, device=self.device) - self.disc.box // 2
+        frequency = torch.arange(-self.reach, self.reach + 1, device=self.device)
         padded = self.disc.box * self.oversampling
         turns = frequency[:, None] * centred % padded / padded
         waves = torch.polar(torch.ones_like(turns), -2 * torch.pi * turns)
@@ -295,6 +311,12 @@ class FourierLattice:
             The transform of the interpolation's kernel, at the voxels of the box.
         """
         box = self.disc.box
-        position = torch.arange(-(box // 2), box // 2) / (box * self.oversampling)
+        axis = torch.arange(-(box // 2), box // 2, device=self.device)
+        position = axis / (box * self.oversampling)
         kernel = torch.sinc(position) ** power
         return kernel[:, None, None] * kernel[:, None] * kernel
+
+
+@lru_cache(maxsize=64)
+def _lattice(disc: FourierDisc, oversampling: int) -> FourierLattice:
+    return FourierLattice(disc, oversampling)

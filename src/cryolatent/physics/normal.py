@@ -2,16 +2,17 @@
 
 A model with components U_c explains a filtered image by ``Σ_c ζ_c g_c``, g_c the nearest-neighbour
 slice of U_c. Symmetric matrices over the components are packed: their lower triangle row by row,
-or their diagonal alone where components never mix (`independent`).
+or their diagonal alone where components never mix (`independent`). As with slices, compiled loops
+serve processors and plain PyTorch, ``reference_*``, every other device.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.physics.lattice import FourierLattice
-from cryolatent.physics.slicing import Interpolation, geometry, in_threads
+from cryolatent.physics.slicing import Interpolation, geometry, in_threads, taps
 
 
 def pairs(components: int, *, independent: bool = False) -> int:
@@ -81,6 +82,10 @@ def slice_products(
     Returns:
         ``Σ_k gain w Re(g_c* g_d)``, packed, and ``Σ_k gain Re(g_c* x)``.
     """
+    if values.device.type != "cpu":
+        return reference_slice_products(
+            values, images, weights, gains, rotations, lattice, independent=independent
+        )
     from cryolatent.physics import kernels
 
     n, components = len(images), values.shape[1]
@@ -94,6 +99,33 @@ def slice_products(
 
     in_threads(work, n)
     return torch.from_numpy(gram), torch.from_numpy(inner)
+
+
+def reference_slice_products(
+    values: Complex[Tensor, "v c"],
+    images: Complex[Tensor, "n k"],
+    weights: Float[Tensor, "n k"],
+    gains: Float[Tensor, " k"],
+    rotations: Float[Tensor, "n 3 3"],
+    lattice: FourierLattice,
+    *,
+    independent: bool = False,
+) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n c"]]:
+    """`slice_products` in plain PyTorch, on any device."""
+    parts = []
+    for rows in _chunks(len(images), lattice.disc.size * values.shape[1]):
+        g = torch.view_as_real(_nearest(values, rotations[rows], lattice)).transpose(2, 3)
+        x = torch.view_as_real(images[rows] * gains)
+        inner = torch.einsum("nkpc,nkp->nc", g, x)
+        w = weights[rows] * gains
+        if independent:
+            gram = torch.einsum("nkpc,nkpc,nk->nc", g, g, w)
+        else:
+            flat = (g * w.sqrt()[:, :, None, None]).flatten(1, 2)
+            gram = pack(flat.mT @ flat)
+        parts.append((gram, inner))
+    grams, inners = zip(*parts, strict=True)
+    return torch.cat(grams), torch.cat(inners)
 
 
 class NormalEquations:
@@ -111,6 +143,7 @@ class NormalEquations:
         self.lattice = lattice
         self._width = pairs(components, independent=independent), components
         self._sums: list[tuple[np.ndarray, np.ndarray]] = []
+        self._tensors: tuple[Tensor, Tensor] | None = None
 
     def insert(
         self,
@@ -129,6 +162,9 @@ class NormalEquations:
             moments: Second moments of ζ, packed, and first moments.
             rotations: Rotation of each observation.
         """
+        if images.device.type != "cpu":
+            self._insert_tensors(images, weights, gains, moments, rotations)
+            return
         from cryolatent.physics import kernels
 
         x, w, gain, second, first = (
@@ -147,12 +183,42 @@ class NormalEquations:
 
         in_threads(work, len(images))
 
+    def _insert_tensors(
+        self,
+        images: Complex[Tensor, "n k"],
+        weights: Float[Tensor, "n k"],
+        gains: Float[Tensor, " k"],
+        moments: tuple[Float[Tensor, "n p"], Float[Tensor, "n c"]],
+        rotations: Float[Tensor, "n 3 3"],
+    ) -> None:
+        """`insert` in plain PyTorch, on any device."""
+        pairs_, components = self._width
+        if self._tensors is None:
+            size = self.lattice.size
+            self._tensors = (
+                weights.new_zeros(size, pairs_),
+                images.new_zeros(size, components),
+            )
+        matrix, vector = self._tensors
+        second, first = moments
+        for rows in _chunks(len(images), images.shape[1] * pairs_):
+            voxels, flipped = _touched(rotations[rows], self.lattice)
+            w = (weights[rows] * gains)[..., None] * second[rows, None]
+            x = images[rows] * gains
+            x = torch.where(flipped, x.conj(), x)[..., None] * first[rows, None]
+            matrix.index_add_(0, voxels.flatten(), w.flatten(0, 1))
+            vector.index_add_(0, voxels.flatten(), x.flatten(0, 1))
+
     def total(self) -> tuple[Float[Tensor, "v p"], Complex[Tensor, "v c"]]:
         """The sums over all threads, both members of each conjugate pair folded together.
 
         Returns:
             Packed matrices and right-hand sides; the sums are used up.
         """
+        if self._tensors is not None:
+            folded = self.lattice.fold(self._tensors[0]), self.lattice.fold(self._tensors[1])
+            self._tensors = None
+            return folded
         (matrix, vector), *rest = self._sums
         for other_matrix, other_vector in rest:
             matrix += other_matrix
@@ -174,11 +240,26 @@ def apply_normal(
     Returns:
         Products.
     """
+    if values.device.type != "cpu":
+        return reference_apply_normal(matrix, values)
     from cryolatent.physics import kernels
 
     out = np.empty(tuple(values.shape), np.complex64)
     kernels.apply_normal(matrix.numpy(), values.contiguous().numpy(), out)
     return torch.from_numpy(out)
+
+
+def reference_apply_normal(
+    matrix: Float[Tensor, "v p"], values: Complex[Tensor, "v c"]
+) -> Complex[Tensor, "v c"]:
+    """`apply_normal` in plain PyTorch, on any device."""
+    components = values.shape[1]
+    if matrix.shape[1] == components:
+        return matrix * values
+    row, column = (index.to(values.device) for index in torch.tril_indices(components, components))
+    out = torch.zeros_like(values).index_add(1, row, matrix * values[:, column])
+    off = (row != column).to(matrix.dtype)
+    return out.index_add(1, column, matrix * off * values[:, row])
 
 
 def residual_power(
@@ -203,6 +284,8 @@ def residual_power(
         ``Σ w E|g ζ|² - 2 Re(x* g E[ζ])`` over observations and coefficients of shells
         0 to ``disc.radius``.
     """
+    if values.device.type != "cpu":
+        return reference_residual_power(values, images, weights, moments, rotations, lattice)
     from cryolatent.physics import kernels
 
     flat, x, w, second, first = (
@@ -219,3 +302,54 @@ def residual_power(
         return power
 
     return torch.from_numpy(np.sum(in_threads(work, len(images)), axis=0))
+
+
+def reference_residual_power(
+    values: Complex[Tensor, "v c"],
+    images: Complex[Tensor, "n k"],
+    weights: Float[Tensor, "n k"],
+    moments: tuple[Float[Tensor, "n p"], Float[Tensor, "n c"]],
+    rotations: Float[Tensor, "n 3 3"],
+    lattice: FourierLattice,
+) -> Float[Tensor, " shells"]:
+    """`residual_power` in plain PyTorch, on any device."""
+    second, first = moments
+    power = values.real.new_zeros(lattice.disc.radius + 1, dtype=torch.double)
+    for rows in _chunks(len(images), lattice.disc.size * values.shape[1]):
+        g = _nearest(values, rotations[rows], lattice)
+        expected = (g * first[rows, None]).sum(-1)
+        cross = (images[rows].conj() * expected).real
+        if second.shape[1] == values.shape[1]:
+            square = (torch.view_as_real(g).square().sum(-1) * second[rows, None]).sum(-1)
+        else:
+            bent = g @ unpack(second[rows]).to(g.dtype)
+            square = (bent * g.conj()).real.sum(-1)
+        residual = (weights[rows] * square - 2 * cross).double().sum(0)
+        power = power + lattice.disc.shell_sum(residual)
+    return power
+
+
+AT_ONCE = 2**25
+"""Numbers in the largest temporary tensor of the versions in plain PyTorch."""
+
+
+def _chunks(rows: int, numbers: int) -> list[slice]:
+    """Slices of rows that hold so many numbers each, few enough for memory."""
+    step = max(1, AT_ONCE // max(1, numbers))
+    return [slice(first, min(first + step, rows)) for first in range(0, max(1, rows), step)]
+
+
+def _nearest(
+    values: Complex[Tensor, "v c"], rotations: Float[Tensor, "n 3 3"], lattice: FourierLattice
+) -> Complex[Tensor, "n k c"]:
+    voxels, flipped = _touched(rotations, lattice)
+    read = values[voxels]
+    return torch.where(flipped[..., None], read.conj(), read)
+
+
+def _touched(
+    rotations: Float[Tensor, "n 3 3"], lattice: FourierLattice
+) -> tuple[Int[Tensor, "n k"], Bool[Tensor, "n k"]]:
+    """The voxel nearest to each coefficient, and whether its point is on the other side."""
+    ((voxels, _, flipped),) = taps(rotations, lattice, Interpolation.NEAREST)
+    return voxels, flipped

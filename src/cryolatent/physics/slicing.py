@@ -84,7 +84,7 @@ def reference_slice_lattice(
     result = torch.zeros(
         len(rotations), lattice.disc.size, values.shape[1], dtype=values.dtype, device=values.device
     )
-    for voxels, weights, flipped in _taps(rotations, lattice, interpolation):
+    for voxels, weights, flipped in taps(rotations, lattice, interpolation):
         read = weights[..., None] * values[voxels]
         result = result + torch.where(flipped[..., None], read.conj(), read)
     return result
@@ -99,7 +99,7 @@ def reference_insert_slices(
     """`insert_slices` in plain PyTorch, on any device."""
     components = slices.shape[-1]
     values = torch.zeros(lattice.size, components, dtype=slices.dtype, device=slices.device)
-    for voxels, weights, flipped in _taps(rotations, lattice, interpolation):
+    for voxels, weights, flipped in taps(rotations, lattice, interpolation):
         turned = torch.where(flipped[..., None], slices.conj(), slices) * weights[..., None]
         values = values.index_add(0, voxels.flatten(), turned.reshape(-1, components))
     return values
@@ -172,20 +172,30 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().resolve_conj().contiguous().numpy()
 
 
-def _taps(
+def taps(
     rotations: Float[Tensor, "n 3 3"], lattice: FourierLattice, interpolation: Interpolation
 ) -> Iterator[tuple[Int[Tensor, "n k"], Float[Tensor, "n k"], Tensor]]:
-    points = lattice.disc.coordinates.to(rotations) @ rotations[:, :2] * lattice.oversampling
+    """The voxels that each coefficient's point touches, one tap at a time, in plain PyTorch.
+
+    Args:
+        rotations: Rotation of each slice.
+        lattice: Where they are taken.
+        interpolation: How a point is read.
+
+    Yields:
+        Voxels, their weights, and whether the point was brought to the other side.
+    """
+    points = lattice.disc.to(rotations.device).coordinates @ rotations[:, :2] * lattice.oversampling
     flipped = points[..., 0] < 0
     points = torch.where(flipped[..., None], -points, points)
     nearest = interpolation is Interpolation.NEAREST
     corner = (points + 0.5).floor() if nearest else points.floor()
     fraction = points - corner
     _, side, row = lattice.shape
-    offset = torch.tensor([0, lattice.reach, lattice.reach], device=points.device)
+    x, y, z = corner.long().unbind(-1)
     for tap in range(interpolation):
-        step = torch.tensor([tap & 1, tap >> 1 & 1, tap >> 2], device=points.device)
-        x, y, z = (corner.long() + step + offset).unbind(-1)
-        share = torch.where(step.bool(), fraction, 1 - fraction).prod(dim=-1)
-        weights = torch.ones_like(share) if nearest else share
-        yield (z * side + y) * row + x, weights, flipped
+        step = (tap & 1, tap >> 1 & 1, tap >> 2)
+        shares = [f if s else 1 - f for f, s in zip(fraction.unbind(-1), step, strict=True)]
+        weights = torch.ones_like(shares[0]) if nearest else shares[0] * shares[1] * shares[2]
+        y_at, z_at = y + (step[1] + lattice.reach), z + (step[2] + lattice.reach)
+        yield (z_at * side + y_at) * row + x + step[0], weights, flipped

@@ -75,7 +75,13 @@ class Manifest(BaseModel):
     """Whether the run is finished; anything else can be resumed."""
 
     @staticmethod
-    def of(source: Source, seed: int, threads: int, parents: tuple[str, ...] = ()) -> "Manifest":
+    def of(
+        source: Source,
+        seed: int,
+        threads: int,
+        parents: tuple[str, ...] = (),
+        device: str = "cpu",
+    ) -> "Manifest":
         """Describe a run that begins now.
 
         Args:
@@ -83,6 +89,7 @@ class Manifest(BaseModel):
             seed: Seed of every random choice.
             threads: Processor threads.
             parents: Runs that it starts from.
+            device: Where it computes.
 
         Returns:
             The manifest.
@@ -96,6 +103,7 @@ class Manifest(BaseModel):
             seed=seed,
             threads=threads,
             parents=parents,
+            device=device,
             domain=source.domain,
             input=source.source.resolve(),
             input_sha256=input_digest(source),

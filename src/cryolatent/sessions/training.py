@@ -8,11 +8,12 @@ from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, Source, scan
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.setting import Setting
+from cryolatent.physics.devices import device_named
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, build, method_of, setting_of
 from cryolatent.sessions.warm import start
-from cryolatent.train import Watch, processor_threads
+from cryolatent.train import Watch, free_threads, processor_threads
 from cryolatent.train import train as train_system
 from cryolatent.train.loop import first_checkpoint
 
@@ -41,11 +42,12 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     system, method = build(options, setting), method_of(options, setting)
     method.check(system, shown)
     session = options.session
-    threads = session.threads or torch.get_num_threads()
+    threads = session.threads or free_threads()
     table = start(system, options, shown)
     checkpoint = first_checkpoint(system, shown, method, setting)
     parents = (str(parent),) if (parent := _parent(options)) else ()
-    manifest = Manifest.of(shown, session.seed, threads, parents)
+    device = str(named_device(session.device))
+    manifest = Manifest.of(shown, session.seed, threads, parents, device)
     return Run.create(path, config, manifest, checkpoint, table)
 
 
@@ -69,6 +71,7 @@ def train(run: Run, source: Source, watch: Watch | None = None) -> None:
         try:
             options, setting = run.options, setting_of(run)
             system, method = build(options, setting), method_of(options, setting)
+            system.to(named_device(run.manifest.device))
             train_system(system, as_shown(options, source), method, run, watch)
         except BaseException as error:
             run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
@@ -106,6 +109,24 @@ def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
         statistics,
         radius,
     )
+
+
+def named_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        The device.
+
+    Raises:
+        InputError: If it is not there.
+    """
+    try:
+        return device_named(name)
+    except ValueError as error:
+        raise InputError("--device", str(error), "auto or cpu", "Leave it out.") from None
 
 
 def radius_pixels(radius_angstrom: float | None, stack: ParticleStack) -> float:

@@ -15,6 +15,7 @@ from cryolatent.models.latents import Latents
 from cryolatent.models.system import System
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore
+from cryolatent.sessions.training import named_device
 from cryolatent.train.inference import infer
 from cryolatent.train.progress import Watch
 
@@ -142,7 +143,7 @@ def infer_unseen(
     """
     options = options or InferConfig()
     run.check_finished()
-    system = restore(run)
+    system = restore(run).to(named_device(options.device))
     own, z_dim = system.posterior, system.posterior.z_dim
     kind = type(own.rows() or DiagonalNormal(torch.zeros(0, z_dim), torch.zeros(0, z_dim)))
     if not kind.is_fitted:

@@ -1,9 +1,10 @@
 from .inference import infer
-from .loop import processor_threads, train
+from .loop import train
 from .method import Method
 from .progress import Watch
 from .recorder import Checkpoint, Memory, Recorder
 from .row_adam import RowAdam
+from .threads import free_threads, processor_threads
 
 __all__ = [
     "Checkpoint",
@@ -12,6 +13,7 @@ __all__ = [
     "Recorder",
     "RowAdam",
     "Watch",
+    "free_threads",
     "infer",
     "processor_threads",
     "train",

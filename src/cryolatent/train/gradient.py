@@ -16,6 +16,7 @@ from cryolatent.models.registry import OBJECTIVES, Shared
 from cryolatent.models.setting import Setting
 from cryolatent.models.system import System
 from cryolatent.physics import FourierDisc
+from cryolatent.physics.devices import on_device
 from cryolatent.train.augmentation import augment
 from cryolatent.train.coefficients import last_shell, subset_of_step
 from cryolatent.train.inference import infer
@@ -147,14 +148,14 @@ class Gradient(Method):
         """
         batch = source.batch(index)
         if not source.geometry.shells:
-            return batch
+            return on_device(batch, system.device)
         disc = _disc(source.geometry.box, source.geometry.shells)
         batch = batch.comparing(
             subset_of_step(disc, self.options, self.seed, progress.epoch, progress.step)
         )
-        if not system.posterior.augments:
-            return batch
-        return augment(batch, disc, seeded(self.seed, progress.step, "augment"))
+        if system.posterior.augments:
+            batch = augment(batch, disc, seeded(self.seed, progress.step, "augment"))
+        return on_device(batch, system.device)
 
 
 def step(

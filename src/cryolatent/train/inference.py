@@ -8,6 +8,7 @@ from cryolatent.errors import NonFiniteError
 from cryolatent.models.distributions import from_columns
 from cryolatent.models.latents import Latents
 from cryolatent.models.system import System
+from cryolatent.physics.devices import on_device
 from cryolatent.train.memory import flushing_denormals
 from cryolatent.train.progress import Watch
 from cryolatent.train.randomness import seeded
@@ -44,7 +45,7 @@ def infer(
     watch.stage("reading latents", len(stack))
     columns: list[dict[str, Tensor]] = []
     for number, index in enumerate(torch.arange(len(stack)).split(BATCH)):
-        batch = stack.batch(index)
+        batch = on_device(stack.batch(index), system.device)
         generator = seeded(seed, number, "evaluation")
         found = system.posterior.read(batch, system.model, generator, samples)
         parts = {"reconstruction": found.reconstruction, "kl": found.kl}
@@ -52,7 +53,7 @@ def infer(
             parts["evidence"] = found.evidence
         columns.append(found.posterior.to_columns() | parts)
         watch.advance(int(index[-1]) + 1)
-    joined = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
+    joined = {name: torch.cat([part[name] for part in columns]).cpu() for name in columns[0]}
     for name, column in joined.items():
         bad = torch.nonzero(~column.isfinite())
         if len(bad):

@@ -1,10 +1,6 @@
 """Training any system by any method."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-
-import torch
 
 from cryolatent.data import Source
 from cryolatent.models.setting import Setting
@@ -68,21 +64,3 @@ def first_checkpoint(
     """
     tensors = system.tensors() | method.first_tensors(source, setting)
     return Checkpoint(tensors, asdict(Progress()))
-
-
-@contextmanager
-def processor_threads(count: int) -> Iterator[None]:
-    """Limit PyTorch's threads for a while.
-
-    Args:
-        count: Number of threads; 0 changes nothing.
-
-    Yields:
-        Nothing.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

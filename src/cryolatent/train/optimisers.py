@@ -27,7 +27,8 @@ def build_optimisers(system: System, learning_rate: float) -> list[Optimizer]:
     in_rows = {id(parameter) for parameter in rows}
     parameters = [*system.model.parameters(), *system.posterior.parameters()]
     networks = [parameter for parameter in parameters if id(parameter) not in in_rows]
-    optimisers: list[Optimizer] = [Adam(networks, lr=learning_rate, fused=True)]
+    fused = all(parameter.device.type != "meta" for parameter in networks)
+    optimisers: list[Optimizer] = [Adam(networks, lr=learning_rate, fused=fused)]
     if rows and row_rate:
         optimisers.append(ROW_OPTIMISERS[name](rows, lr=row_rate))
     for parameter in rows:
@@ -49,7 +50,7 @@ def optimiser_tensors(optimisers: list[Optimizer]) -> dict[str, Tensor]:
     for number, optimiser in enumerate(optimisers):
         for parameter, values in optimiser.state_dict()["state"].items():
             for name, value in values.items():
-                tensors[f"optimiser.{number}.{parameter}.{name}"] = torch.as_tensor(value)
+                tensors[f"optimiser.{number}.{parameter}.{name}"] = torch.as_tensor(value).cpu()
     return tensors
 
 

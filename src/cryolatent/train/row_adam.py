@@ -56,7 +56,7 @@ class RowAdam(Optimizer):
         rows, values = gradient.indices()[0], gradient.values()
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(len(parameter), 1)
+            state["step"] = parameter.new_zeros(len(parameter), 1)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         beta1, beta2 = group["betas"]

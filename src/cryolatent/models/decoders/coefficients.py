@@ -121,7 +121,7 @@ class Fourier(CoefficientMap):
 
     def forward(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n c"]:
         """``(1, sin(2π m z_j / period), ..., cos(2π m z_j / period), ...)``."""
-        harmonics = torch.arange(1, self.order + 1, dtype=z.dtype)
+        harmonics = torch.arange(1, self.order + 1, dtype=z.dtype, device=z.device)
         phase = (2 * torch.pi / self.PERIOD * z[:, :, None] * harmonics).flatten(1)
         return torch.cat([torch.ones_like(z[:, :1]), phase.sin(), phase.cos()], dim=-1)
 

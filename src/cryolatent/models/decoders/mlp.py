@@ -104,12 +104,15 @@ class CoordinateDecoder(Decoder):
         """Some coefficients of the slices, at a cost in proportion to their number."""
         if poses is None:
             raise ValueError("slices need poses")
-        points = self.disc.coordinates[index] @ poses.rotations[:, :2, :]
-        return self._transform(points, z, self.amplitude[self.disc.shells[index]])
+        disc = self.disc.to(z.device)
+        points = disc.coordinates[index] @ poses.rotations[:, :2, :]
+        return self._transform(points, z, self.amplitude[disc.shells[index]])
 
     def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
         """Real volumes."""
-        points, shells = lattice_half_space(self.disc.box, self.disc.radius)
+        points, shells = (
+            t.to(z.device) for t in lattice_half_space(self.disc.box, self.disc.radius)
+        )
         amplitude, volumes = self.amplitude[shells], []
         for latent in z:
             parts = [

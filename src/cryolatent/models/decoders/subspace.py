@@ -118,7 +118,8 @@ class SubspaceDecoder(Decoder):
         """
         if poses is None:
             raise ValueError("slices need poses")
-        return slice_lattice(self._values(), poses.rotations, self.lattice, self.interpolation)
+        lattice = self.lattice.to(self.volumes.device)
+        return slice_lattice(self._values(), poses.rotations, lattice, self.interpolation)
 
     def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
         """Real volumes."""
@@ -138,7 +139,8 @@ class SubspaceDecoder(Decoder):
         if torch.is_grad_enabled() and self.volumes.requires_grad:
             return self._transform()
         version = self.volumes._version
-        if self._kept is None or self._kept[0] != version:
+        moved = self._kept is not None and self._kept[1].device != self.volumes.device
+        if self._kept is None or moved or self._kept[0] != version:
             self._kept = version, self._transform()
         return self._kept[1]
 
@@ -146,7 +148,8 @@ class SubspaceDecoder(Decoder):
         # nearest voxels are fitted as means over their cells, which attenuates the volume;
         # trilinear ones attenuate when they are read, which is divided out beforehand
         power = -1 if self.interpolation is Interpolation.NEAREST else 2
-        return self.lattice.from_volumes(self.volumes * self.scale, power)
+        lattice = self.lattice.to(self.volumes.device)
+        return lattice.from_volumes(self.volumes * self.scale, power)
 
     def _unit(self, amplitude: Float[Tensor, " shells"]) -> Float[Tensor, ""]:
         """The voxel value at which white volumes have the expected amplitude on average."""

@@ -163,7 +163,7 @@ def _inner_products(
     expected = torch.stack(
         [likelihood.predict(slices[..., c], shown) for c in range(slices.shape[-1])], dim=-1
     )
-    gain = (2 / likelihood.noise_spectrum[decoder.disc.shells]).sqrt()
+    gain = (2 / likelihood.noise_spectrum[decoder.disc.to(evidence.images.device).shells]).sqrt()
     rows = torch.view_as_real((expected * gain[:, None]).movedim(-1, 1).contiguous()).flatten(2)
     image = torch.view_as_real(evidence.images * gain).flatten(1)
     gram, inner = rows @ rows.mT, (rows @ image[..., None])[..., 0]

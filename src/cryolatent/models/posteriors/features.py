@@ -65,7 +65,9 @@ class FourierFeatures(Features):
         """Real and imaginary parts, one after the other, of each coefficient."""
         images = evidence.images * self.scale
         if evidence.ctf is not None:
-            images = images * evidence.ctf.evaluate(self.disc.cycles_per_pixel).sign()
+            images = (
+                images * evidence.ctf.evaluate(self.disc.to(images.device).cycles_per_pixel).sign()
+            )
         if self.frame == "aligned":
             images = aligned(replace(evidence, images=images), self.disc).images
         return torch.view_as_real(images * 2**0.5).flatten(1)

@@ -129,8 +129,9 @@ class ExpectationMaximisation(Method):
                 f"at least {LEAST_HELD}",
                 "Give more particles or a larger --hold-out.",
             )
-        sets = FilteredStack(stack, parts), FilteredStack(stack, held)
-        return start_search(*sets, checkpoint.tensors, system.model.likelihood.contrast)
+        device, contrast = system.device, system.model.likelihood.contrast
+        kept, aside = (FilteredStack(stack, rows, device=device) for rows in (parts, held))
+        return start_search(kept, aside, checkpoint.tensors, contrast, device)
 
 
 def _particles(source: Source) -> ParticleStack:
@@ -190,6 +191,8 @@ class Expedition:
             "seconds": round(progress.seconds, 3),
             "cpu_seconds": round(progress.cpu_seconds, 3),
         }
+        if self.search.told:
+            entry["remarks"], self.search.told = self.search.told, []
         self.recorder.log(entry)
         self.watch.epoch(entry)
         progress.epoch += 1

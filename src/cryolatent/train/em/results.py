@@ -19,6 +19,7 @@ from cryolatent.models.contrast import Contrast
 from cryolatent.models.decoders.coefficients import Linear, Shares
 from cryolatent.models.system import System
 from cryolatent.physics import Interpolation
+from cryolatent.physics.grid import CPU
 from cryolatent.physics.masks import soft_sphere
 from cryolatent.train.em.search import Search
 from cryolatent.train.em.states import States
@@ -61,7 +62,11 @@ def first_tensors(
 
 
 def start_search(
-    parts: Filtered, held: Filtered, tensors: dict[str, Tensor], contrast: Contrast
+    parts: Filtered,
+    held: Filtered,
+    tensors: dict[str, Tensor],
+    contrast: Contrast,
+    device: torch.device = CPU,
 ) -> Search:
     """What a search knows when it begins or continues.
 
@@ -70,17 +75,19 @@ def start_search(
         held: The particles that are kept for checks.
         tensors: The newest checkpoint's.
         contrast: Prior of the particles' contrast.
+        device: Where it works.
 
     Returns:
         The search.
     """
+    focus = tensors.get("search.focus")
     return Search(
         parts,
         held,
-        StackStatistics(*tensors["search.spectra"]),
-        tensors["search.noise"].clone(),
-        tensors["search.mask"],
-        tensors.get("search.focus"),
+        StackStatistics(*tensors["search.spectra"].to(device)),
+        tensors["search.noise"].clone().to(device),
+        tensors["search.mask"].to(device),
+        None if focus is None else focus.to(device),
         lambda entry: None,
         contrast,
     )
@@ -110,7 +117,7 @@ def to_tensors(search: Search, state: State) -> dict[str, Tensor]:
         tensors["search.focus"] = search.focus
     if isinstance(state, States):
         tensors["search.log_weights"] = state.log_weights
-    return tensors
+    return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
 def from_tensors(search: Search, tensors: dict[str, Tensor]) -> State:
@@ -124,8 +131,9 @@ def from_tensors(search: Search, tensors: dict[str, Tensor]) -> State:
         The volumes.
     """
     shells, search.curve = tensors["search.counts"].tolist()
+    tensors = {name: tensor.to(search.device) for name, tensor in tensors.items()}
     fields, mixing = tensors["search.fields"], tensors["search.mixing"]
-    others = torch.ones(len(fields) - 1)
+    others = fields.new_ones(len(fields) - 1)
     space = search.space(search.lattice(shells), others, mixing)
     space = type(space)(space.lattice, space.mask, tensors["search.prior"], mixing)
     if "search.log_weights" in tensors:
@@ -145,19 +153,23 @@ def finished(stack: ParticleStack, search: Search, state: State) -> System:
         Linear subspace and normal posterior, or one volume per state and responsibilities.
     """
     spectra, volumes = search.spectra, state.lattice.to_volumes(state.values(), 1)
+    device = search.device
     if isinstance(state, States):
         coefficients = Shares(len(volumes))
         posterior = Categorical(len(volumes), state.log_weights.clone())
     else:
         coefficients = Linear(len(volumes) - 1)
         posterior = ExactGaussian(len(volumes) - 1)
+    amplitude = spectra.signal_amplitude.cpu()
     decoder = SubspaceDecoder(
-        stack.disc, coefficients, spectra.signal_amplitude, interpolation=Interpolation.NEAREST
+        stack.disc, coefficients, amplitude, interpolation=Interpolation.NEAREST
     )
+    system = System(_model(decoder, stack, search), posterior).to(device)
     decoder.set_volumes(volumes)
-    return System(_model(decoder, stack, search), posterior)
+    return system
 
 
 def _model(decoder: Decoder, stack: ParticleStack, search: Search) -> GenerativeModel:
-    likelihood = FourierGaussian(stack.disc, search.noise, search.spectra.power, search.contrast)
+    noise, power = search.noise.cpu(), search.spectra.power.cpu()
+    likelihood = FourierGaussian(stack.disc, noise, power, search.contrast)
     return GenerativeModel(decoder, likelihood)

@@ -1,7 +1,7 @@
 """What a search by expectation maximisation works on: particles, spectra, mask, prior."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -47,6 +47,7 @@ class Search:
         focus: Where volumes may differ from the mean, on the box, if not in all of the mask.
         tell: Called with the record of each iteration.
         contrast: Prior of the particles' contrast.
+        told: Remarks for the log, emptied as they are told.
     """
 
     parts: Filtered
@@ -58,6 +59,12 @@ class Search:
     tell: Callable[[dict], None]
     contrast: Contrast = ONE
     curve: int = 0
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.noise.device
 
     def lattice(self, shells: int) -> FourierLattice:
         """The lattice of the first shells.
@@ -68,7 +75,7 @@ class Search:
         Returns:
             The lattice.
         """
-        return FourierLattice(FourierDisc(self.parts.stack.disc.box, shells))
+        return FourierLattice(FourierDisc(self.parts.stack.disc.box, shells).to(self.device))
 
     def signal(self, shells: int) -> Float[Tensor, " shells"]:
         """Mean power of the particle's Fourier coefficients.
@@ -102,14 +109,25 @@ class Search:
             Fields inside the mask, under a prior that follows the signal's spectrum.
         """
         signal = self.signal(lattice.disc.radius)
-        wide = torch.cat([torch.tensor([MEAN_PRIOR * len(mixing)]), RATIO_PRIOR * ratios])
-        if torch.equal(mixing, torch.eye(len(mixing))):
-            wide[0] = MEAN_PRIOR
+        mixes = not torch.equal(mixing.cpu(), torch.eye(len(mixing)))
+        mean = ratios.new_tensor([MEAN_PRIOR * (len(mixing) if mixes else 1)])
+        wide = torch.cat([mean, RATIO_PRIOR * ratios])
         masks = lattice.field_of(self.mask)[None]
         if self.focus is not None and len(ratios):
             focus = lattice.field_of(self.focus)[None].expand(len(ratios), -1, -1, -1)
             masks = torch.cat([masks, focus])
         return MaskedVolumes(lattice, masks, signal[:, None] * wide, mixing)
+
+    def alone(self, lattice: FourierLattice) -> MaskedVolumes:
+        """The space of one volume.
+
+        Args:
+            lattice: Where slices are taken.
+
+        Returns:
+            Fields inside the mask.
+        """
+        return self.space(lattice, self.noise.new_zeros(0), self.noise.new_ones(1, 1))
 
     def consensus(self, lattice: FourierLattice) -> Float[Tensor, "1 z y x"]:
         """The volume of all particles.
@@ -120,13 +138,13 @@ class Search:
         Returns:
             Its field.
         """
-        space = self.space(lattice, torch.zeros(0), torch.eye(1))
+        space = self.alone(lattice)
         equations = NormalEquations(lattice, 1)
         gains = 1 / self.noise[lattice.disc.shells]
         for part in self.parts.chunks(lattice.disc):
-            ones = torch.ones(len(part.images), 1)
+            ones = part.weights.new_ones(len(part.images), 1)
             equations.insert(part.images, part.weights, gains, (ones, ones), part.rotations)
-        blank = torch.zeros(1, *space.mask.shape[1:])
+        blank = torch.zeros_like(space.mask[:1])
         return space.improve(blank, *equations.total(), CONSENSUS_STEPS)
 
     def tighten(self, lattice: FourierLattice) -> None:
@@ -136,20 +154,22 @@ class Search:
             lattice: Where slices are taken.
         """
         stack = self.parts.stack
-        space = self.space(lattice, torch.zeros(0), torch.eye(1))
+        space = self.alone(lattice)
         volume = lattice.to_volumes(space.values(self.consensus(lattice)), 1)[0]
         pixel_size = stack.pixel_size_angstrom
         resolution = stack.disc.box * pixel_size / lattice.disc.radius
         try:
-            self.mask = solvent_mask(
-                volume,
+            mask = solvent_mask(
+                volume.cpu(),
                 pixel_size,
                 resolution_angstrom=resolution,
                 extend_angstrom=MASK_EXTENT * resolution,
                 edge_angstrom=MASK_EXTENT * resolution,
             )
-        except ValueError:
+        except ValueError as error:
+            self.told.append(f"no tighter mask at {resolution:.1f} Å: {error}")
             return
+        self.mask = mask.to(self.device)
         self.curve += 1
 
     def ratios(
@@ -192,7 +212,7 @@ class Search:
         parts, values = self.parts.chunks(lattice.disc), space.values(fields)
         found = sweep(
             parts, values, noise, lattice, posterior, self.contrast, refit_noise=refit_noise
-        )
+        ).finished(lattice)
         particles = len(self.parts)
         self.tell(
             {

@@ -52,14 +52,14 @@ def from_mixture(search: Search, subspace: Subspace, mixture: Mixture) -> States
     Returns:
         Volumes, at the subspace's shells.
     """
-    points = mixture.points
+    points = mixture.points.to(search.device)
     zeta = torch.cat([torch.ones_like(points[:, :1]), points], dim=-1)
-    mixing = _contrasts(len(points))
+    mixing = _contrasts(len(points)).to(search.device)
     # contiguous, as a checkpoint gives it back: the order of sums depends on it
     fields = torch.einsum("czyx,kc,kf->fzyx", subspace.fields, zeta, mixing).contiguous()
-    blank = torch.zeros(len(points) - 1)
+    blank = points.new_zeros(len(points) - 1)
     space = search.space(subspace.lattice, blank + 1, mixing)
-    return States(_refitted(search, space, fields), fields, mixture.log_weights)
+    return States(_refitted(search, space, fields), fields, mixture.log_weights.to(search.device))
 
 
 def march(search: Search, states: States, shells: int, *, last: bool) -> States:

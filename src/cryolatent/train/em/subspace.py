@@ -56,8 +56,8 @@ def begin(search: Search, shells: int, dimensions: int, *, starts: int, seed: in
         The best.
     """
     lattice = search.lattice(shells)
-    ratios = torch.full((dimensions,), MIN_RATIO)
-    space = search.space(lattice, ratios, torch.eye(dimensions + 1))
+    ratios = search.noise.new_full((dimensions,), MIN_RATIO)
+    space = search.space(lattice, ratios, torch.eye(dimensions + 1, device=search.device))
     mean = search.consensus(lattice)
     generator = torch.Generator().manual_seed(seed)
     noise, best = search.noise.clone(), None
@@ -163,7 +163,7 @@ def truncated(search: Search, subspace: Subspace, dimensions: int | None = None)
     """
     kept = subspace.fields if dimensions is None else subspace.fields[: dimensions + 1]
     ratios = search.ratios(subspace.space, subspace.fields)[: len(kept) - 1]
-    space = search.space(subspace.lattice, ratios, torch.eye(len(kept)))
+    space = search.space(subspace.lattice, ratios, torch.eye(len(kept), device=search.device))
     return Subspace(space, kept, subspace.evidence)
 
 
@@ -212,11 +212,12 @@ def read_terms(search: Search, parts: Filtered, subspace: Subspace) -> Terms:
         statistics(part, values, noise, lattice, independent=False)
         for part in parts.chunks(lattice.disc)
     ]
+    # a few numbers a particle: choices are made on the processor
     return Terms(
-        torch.cat([row.index for row in rows]),
-        unpack(torch.cat([row.gram for row in rows])),
-        torch.cat([row.inner for row in rows]),
-        torch.cat([row.empty for row in rows]),
+        torch.cat([row.index for row in rows]).cpu(),
+        unpack(torch.cat([row.gram for row in rows])).cpu(),
+        torch.cat([row.inner for row in rows]).cpu(),
+        torch.cat([row.empty for row in rows]).cpu(),
     )
 
 
@@ -225,7 +226,7 @@ def _random_fields(
 ) -> Float[Tensor, "f z y x"]:
     """Fields of random phases and the signal's spectrum, at `MIN_RATIO` of its power."""
     lattice = space.lattice
-    white = torch.randn(dimensions, *space.mask.shape[1:], generator=generator)
+    white = torch.randn(dimensions, *space.mask.shape[1:], generator=generator).to(space.mask)
     values = lattice.from_field(white)
     power = lattice.shell_mean(values.abs().square()).mean(-1)
     gain = lattice.per_shell((MIN_RATIO * signal / power.clamp(min=1e-30)).sqrt())

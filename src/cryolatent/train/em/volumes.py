@@ -99,15 +99,16 @@ class MaskedVolumes:
         residual = self._adjoint(self._unmix(vector)) - self._normal(fields, matrix)
         direction = ready = self._precondition(residual, scale)
         slope = first = (residual * ready).sum()
+        still = torch.zeros_like(slope)
         for _ in range(iterations):
-            if slope <= TOLERANCE**2 * first:
-                break
+            # no branch on a number of the device: once it is small enough, nothing moves any more
+            done = slope <= TOLERANCE**2 * first
             bent = self._normal(direction, matrix)
-            step = slope / (direction * bent).sum()
+            step = torch.where(done, still, slope / (direction * bent).sum())
             fields, residual = fields + step * direction, residual - step * bent
             ready = self._precondition(residual, scale)
             before, slope = slope, (residual * ready).sum()
-            direction = ready + slope / before * direction
+            direction = ready + torch.where(done, still, slope / before) * direction
         return fields
 
     def _adjoint(self, values: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class MaskedVolumes:
     def _diagonal(self, matrix: Tensor) -> Tensor:
         """Mean diagonal of the normal matrices in each shell, for the fields."""
         components = self.mixing.shape[0]
-        index = torch.arange(components)
+        index = torch.arange(components, device=matrix.device)
         if matrix.shape[1] != components:
             index = index * (index + 3) // 2
         by_shell = self.lattice.shell_mean(matrix[:, index])
@@ -139,4 +140,6 @@ class MaskedVolumes:
 
     @cached_property
     def _unmixed(self) -> bool:
-        return torch.equal(self.mixing, torch.eye(len(self.mixing)))
+        # of a device that cannot be asked, the general way
+        known = self.mixing.device.type != "meta"
+        return known and torch.equal(self.mixing.cpu(), torch.eye(len(self.mixing)))

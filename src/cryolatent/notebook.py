@@ -1,0 +1,207 @@
+"""What a notebook needs: particles in, runs out, each as a table, volumes, audits and a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from cryolatent.analysis import Exported, Summary
+from cryolatent.analysis import analyze as analyze_run
+from cryolatent.analysis import export as export_run
+from cryolatent.analysis.selection import choose, cluster_labels, quantities
+from cryolatent.audits import RotationTest, ShiftTest
+from cryolatent.config.training import TrainConfig
+from cryolatent.data import ParticleStack, open_particles
+from cryolatent.errors import InputError
+from cryolatent.io import read_star
+from cryolatent.report import render
+from cryolatent.runs.finding import Finding
+from cryolatent.runs.run import Run
+from cryolatent.sessions.subject import RunSubject
+from cryolatent.sessions.systems import restore
+from cryolatent.sessions.training import begin
+from cryolatent.sessions.training import train as train_run
+from cryolatent.train import Watch
+
+AUDITS = {
+    test.name: test
+    for test in (
+        kind(consistent=consistent)
+        for kind in (ShiftTest, RotationTest)
+        for consistent in (False, True)
+    )
+}
+
+
+def fit(
+    particles: ParticleStack | str | Path,
+    output: str | Path,
+    *,
+    watch: Watch | None = None,
+    **options: Any,
+) -> "OpenRun":
+    """Train a run, from particles to its latents.
+
+    Args:
+        particles: A particle file that `cryolatent.open_particles` reads, or what it returned.
+        output: New folder.
+        watch: Told of the progress.
+        options: Options by name, as flags have them: ``posterior="table", z_dim=4``.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: If an option or the data are wrong; nothing has been written then.
+    """
+    config = TrainConfig.of(options)
+    if isinstance(particles, str | Path):
+        particles = open_particles(particles, **config.data.reading())
+    run = begin(Path(output), config, particles, watch)
+    train_run(run, particles, watch)
+    return open_run(output)
+
+
+def open_run(path: str | Path) -> "OpenRun":
+    """Open a run directory.
+
+    Args:
+        path: What `fit` or the command line wrote.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: If it is not one.
+    """
+    return OpenRun(Run.open(path))
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run, and what can be asked of it.
+
+    Args:
+        run: The run directory.
+    """
+
+    run: Run
+
+    def __repr__(self) -> str:
+        manifest = self.run.manifest
+        return (
+            f"<run {self.run.path}: posterior {self.run.config.posterior.kind}, "
+            f"{manifest.particles} particles, {manifest.status}>"
+        )
+
+    def table(self, *conditions: str) -> pd.DataFrame:
+        """What is believed of each particle, beside what the particle file says of it.
+
+        Args:
+            conditions: As for ``cryolatent export --select``: ``"z0>0.5"``, ``"cluster=0,2"``.
+
+        Returns:
+            One row per particle, indexed by its name: means of the latents, or shares and
+            ``state``; ``certainty`` from 0 to 1; ``elbo``, ``log_joint`` and ``evidence`` where
+            there are; ``cluster`` if the run is analysed; the columns of the STAR file, of the
+            first of several images.
+        """
+        run, latents = self.run, self.run.latents()
+        q = latents.distribution
+        columns = quantities(latents)
+        if q.is_discrete:
+            columns["state"] = q.mean.argmax(1).numpy()
+        certainty = q.certainty
+        if certainty is not None:
+            columns["certainty"] = certainty.numpy()
+        labels = cluster_labels(run, latents)
+        if labels is not None:
+            columns["cluster"] = labels
+        found = pd.DataFrame(columns, index=pd.Index(latents.ids, name="id"))
+        if run.manifest.input.suffix == ".star" and run.manifest.input.is_file():
+            stack = run.open_stack().select_ids(latents.ids)
+            rows = stack.source_rows[stack.offsets[:-1].numpy()]
+            star = read_star(run.manifest.input).particles.iloc[rows]
+            found = found.join(star.set_index(found.index))
+        return found.iloc[np.flatnonzero(choose(run, latents, conditions))]
+
+    @torch.no_grad()
+    def volume(self, z: Sequence[float] | Float[np.ndarray, " zdim"]) -> Float[np.ndarray, "z y x"]:
+        """Decode a volume.
+
+        Args:
+            z: A latent; of states, their shares.
+
+        Returns:
+            Voxels, in the scale of the images.
+
+        Raises:
+            InputError: If it is of another number of dimensions.
+        """
+        decoder = restore(self.run).model.decoder
+        latent = torch.as_tensor(np.asarray(z, dtype=np.float32))
+        if latent.shape != (decoder.z_dim,):
+            raise InputError(
+                self.run.path,
+                f"a latent of shape {tuple(latent.shape)}",
+                f"{decoder.z_dim} numbers",
+                "Give as many as the run has dimensions.",
+            )
+        return decoder.volume(latent[None])[0].numpy()
+
+    def analyze(self, *, clusters: int = 6, truth: str | Path | None = None) -> Summary:
+        """Maps, clusters, volumes, and agreement with a truth; written into the run.
+
+        Args:
+            clusters: Number of clusters; states are clusters of their own.
+            truth: Truth folder of a simulation.
+
+        Returns:
+            The findings.
+        """
+        folder = None if truth is None else Path(truth)
+        return analyze_run(self.run, clusters=clusters, truth=folder)
+
+    def export(self, output: str | Path, *conditions: str) -> Exported:
+        """Write chosen particles as the file they came from.
+
+        Args:
+            output: New ``.star``, ``.cs`` or ``.npy``.
+            conditions: As in `table`; all particles if there are none.
+
+        Returns:
+            What was written.
+        """
+        return export_run(self.run, Path(output), conditions)
+
+    def audit(self, name: str) -> Finding:
+        """Ask a question of the run.
+
+        Args:
+            name: One of `AUDITS`, such as ``shift-raw``.
+
+        Returns:
+            The answer.
+
+        Raises:
+            InputError: If there is no such audit.
+        """
+        if name not in AUDITS:
+            raise InputError("audit", name, ", ".join(AUDITS), "Choose one of these.")
+        return AUDITS[name].ask(RunSubject(self.run))
+
+    def report(self, output: str | Path | None = None) -> Path:
+        """Write the page of an analysed run.
+
+        Args:
+            output: The page; ``report.html`` in the run if left out.
+
+        Returns:
+            Where it is.
+        """
+        return render([self.run], Path(output or self.run.path / "report.html"))
