@@ -19,10 +19,10 @@ import torch
 
 from benchmarks.packing import CROPPED, EPOCH
 from cryolatent.data import open_particles
-from cryolatent.data.packed.opening import open_mixed
-from cryolatent.data.packed.prepare import Packing, pack
-from cryolatent.data.packed.work import available_cores, chunks
 from cryolatent.io import read_images
+from cryolatent.prepare.opening import open_mixed
+from cryolatent.prepare.packing import Packing, pack
+from cryolatent.prepare.work import available_cores, chunks
 
 EVERY = 0.01
 

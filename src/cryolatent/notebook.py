@@ -114,8 +114,11 @@ class OpenRun:
         run, latents = self.run, self.run.latents()
         q = latents.distribution
         columns = quantities(latents)
-        if q.is_discrete:
-            columns["state"] = q.mean.argmax(1).numpy()
+        states = latents if q.is_discrete else run.states()
+        if states is not None:
+            shares = states.distribution.mean
+            columns |= {f"share{k}": share.numpy() for k, share in enumerate(shares.unbind(1))}
+            columns["state"] = shares.argmax(1).numpy()
         certainty = q.certainty
         if certainty is not None:
             columns["certainty"] = certainty.numpy()
@@ -154,11 +157,11 @@ class OpenRun:
             )
         return decoder.volume(latent[None])[0].numpy()
 
-    def analyze(self, *, clusters: int = 6, truth: str | Path | None = None) -> Summary:
+    def analyze(self, *, clusters: int | None = None, truth: str | Path | None = None) -> Summary:
         """Maps, clusters, volumes, and agreement with a truth; written into the run.
 
         Args:
-            clusters: Number of clusters; states are clusters of their own.
+            clusters: Number of clusters; if left out the states that the run has found, or six.
             truth: Truth folder of a simulation.
 
         Returns:

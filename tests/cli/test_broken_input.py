@@ -16,12 +16,13 @@ import pytest
 from builders import small_stack
 from cryolatent.cli.main import run
 from cryolatent.data import open_particles, open_star
-from cryolatent.data.packed.opening import open_mixed
-from cryolatent.data.packed.prepare import Packing, pack
 from cryolatent.io import new_stack
+from cryolatent.prepare.opening import open_mixed
+from cryolatent.prepare.packing import Packing, pack
 
 COUNT, BOX, HEADER = 100, 8, 1024
-SMALL = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1", "--encoder-width", "8"]
+SMALL = ["--posterior", "encoder", "--epochs", "1", "--encoder-width", "8"]
+SMALL += ["--decoder-width", "8", "--decoder-layers", "1"]
 COLUMNS = "ImageName AngleRot AngleTilt AnglePsi DefocusU DefocusV Voltage SphericalAberration"
 COLUMNS += " AmplitudeContrast PixelSize"
 

@@ -13,6 +13,7 @@ import pytest
 
 from builders import small_stack
 from cryolatent.cli.main import run
+from cryolatent.cli.progress import Meter, duration
 from cryolatent.config.flags import train_flags
 from cryolatent.config.training import flag
 from cryolatent.runs.run import Run
@@ -258,6 +259,36 @@ def test_unexpected_error_is_code_4(
     error = capsys.readouterr().err
     assert "a bug" in error
     assert "internal error" in error
+
+
+def test_log_of_a_file_says_how_far_and_the_end_says_what_was_found(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    star, out = str(data / "particles.star"), str(tmp_path / "run")
+    exact = ["--posterior", "categorical", "--states", "2", "--starts", "1", "--search-shells", "4"]
+    assert run(["train", star, "-o", out, *exact]) == 0
+    printed = capsys.readouterr()
+    passes = [line for line in printed.err.splitlines() if line.startswith("pass")]
+    assert len(passes) > 5
+    assert all(" Å, " in line and "nats per particle" in line for line in passes)
+    assert "%" in passes[-1]
+    assert "thread" in printed.err
+    assert "2 states: " in printed.out
+    assert "coefficients to 41.1 Å" in printed.out
+    assert f"Next: cryolatent analyze {out}" in printed.out
+
+
+def test_meter_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("cryolatent.cli.progress.time.monotonic", lambda: now[0])
+    meter = Meter("work", 100)
+    meter.advance(20)
+    now[0] += 10
+    meter.advance(40)
+    assert str(meter) == "40%, about 30 s left"
+    meter.advance(100)
+    assert str(meter) == "100%"
+    assert [duration(s) for s in (3.0, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]
 
 
 def test_every_command_reads_a_packed_folder(

@@ -14,7 +14,8 @@ from cryolatent.data.cryodrgn import read_latents
 from cryolatent.errors import InputError
 from cryolatent.runs.run import Run
 
-SMALL = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1", "--encoder-width", "8"]
+SMALL = ["--posterior", "encoder", "--epochs", "1", "--encoder-width", "8"]
+SMALL += ["--decoder-width", "8", "--decoder-layers", "1"]
 
 
 def dump(path: Path, *values: object) -> Path:

@@ -11,8 +11,6 @@ import torch
 
 from cryolatent.data import ParticleStack, UnmagnifiedImages, open_particles, open_star
 from cryolatent.data.magnification import unmagnified
-from cryolatent.data.packed.opening import open_mixed
-from cryolatent.data.packed.prepare import Packing, pack
 from cryolatent.data.relion_optics import magnification_of, phases_of
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack, read_images, read_star, read_volume, write_star, write_volume
@@ -27,6 +25,8 @@ from cryolatent.physics import (
     soft_sphere,
     volume_to_fourier,
 )
+from cryolatent.prepare.opening import open_mixed
+from cryolatent.prepare.packing import Packing, pack
 
 BOX, PIXEL, COUNT = 48, 3.0, 6
 DISC = FourierDisc(BOX, 21)

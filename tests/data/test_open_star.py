@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryolatent.data import open_star, scan, unique_ids
-from cryolatent.data.packed.opening import open_mixed
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack
+from cryolatent.prepare.opening import open_mixed
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
 

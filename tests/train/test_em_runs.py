@@ -101,7 +101,8 @@ def test_choice_is_the_truth_and_is_written_down(
 ) -> None:
     run = runs(posterior)
     assert run.manifest.status == "finished"
-    (choice,) = run.choices()
+    choice, *others = run.choices()
+    assert [c.name for c in others] == (["states", "reading"] if posterior == "exact" else [])
     # three volumes span two dimensions about their mean
     name, number = ("dimensions", STATES - 1) if posterior == "exact" else ("states", STATES)
     assert (choice.name, choice.chosen) == (name, number)
@@ -145,7 +146,7 @@ def test_interrupted_training_resumes_bit_for_bit(
     while True:
         step += 1
         try:
-            train(run, tiny, Watch(advance=stop_at(step)))
+            train(run, tiny, StopAt(step))
             break
         except KeyboardInterrupt:
             assert Run.open(run.path).manifest.status == "interrupted"
@@ -218,13 +219,21 @@ def assert_same(first: Run, second: Run) -> None:
     assert entries[0] == entries[1]
 
 
-def stop_at(step: int) -> Callable[[int], None]:
-    def advance(done: int) -> None:
-        # the step that was stopped is made again, so each training gets one step further
-        if done == step:
-            raise KeyboardInterrupt
+class StopAt(Watch):
+    """Stops a training when it has made a step, before that is kept."""
 
-    return advance
+    def __init__(self, step: int) -> None:
+        # the step that was stopped is made again, so each training gets one step further
+        self.left, self.stages = 2 if step == 1 else 3, []
+        super().__init__(stage=self.begin, advance=self.told)
+
+    def begin(self, name: str, total: int) -> None:
+        self.stages.append(name)
+
+    def told(self, done: int) -> None:
+        self.left -= self.stages[-1] == "searching"
+        if self.left == 0 and self.stages[-1] == "searching":
+            raise KeyboardInterrupt
 
 
 def volumes_of(run: Run) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cryolatent.analysis.bootstrap import mean_estimate
-from cryolatent.analysis.clusters import Clusters, find_clusters
+from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
 from cryolatent.analysis.embedding import principal_components, umap_coordinates
 from cryolatent.analysis.motion import (
     FEWEST,
@@ -73,7 +73,7 @@ class Matched:
 def analyze(
     run: Run,
     *,
-    clusters: int = 6,
+    clusters: int | None = None,
     truth: Path | None = None,
     seed: int = 0,
     tell: Callable[[str], None] = lambda stage: None,
@@ -82,7 +82,7 @@ def analyze(
 
     Args:
         run: A finished run.
-        clusters: Number of clusters; a categorical posterior has its own.
+        clusters: Number of clusters; if left out those of the states that the run has read, or six.
         truth: Truth folder of the simulation that the particles come from.
         seed: Fixes UMAP, k-means and the choice of particles for the FSC.
         tell: Called with the name of each stage.
@@ -103,7 +103,7 @@ def analyze(
         matched = Matched(loaded, loaded.match(latents.ids, run.path))
     z = latents.distribution.mean.numpy().astype(float)
     tell("clusters")
-    groups = find_clusters(latents.distribution, clusters, seed)
+    groups = clusters_of(run, clusters, seed)
     labels = groups.labels
     components, explained = principal_components(z)
     maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, z.shape[1]))}
@@ -116,7 +116,7 @@ def analyze(
     _write_embedding(run, latents, maps | {"cluster": labels}, matched)
     tell("volumes")
     decoder = restore(run).model.decoder
-    found = _write_clusters(run, decoder, latents, groups)
+    found = _write_clusters(run, decoder_of(run, clusters), latents, groups)
     if matched is not None:
         tell("truth")
         found = [_against_truth(run, cluster, labels, matched) for cluster in found]
@@ -130,7 +130,7 @@ def analyze(
         log_joint=_mean(latents.log_joint),
         pca_explained=tuple(explained.tolist()),
         clusters=tuple(found),
-        clusters_asked=len(found) if latents.distribution.is_discrete else clusters,
+        clusters_asked=clusters,
         seed=seed,
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
         table_movement=table_movement(run),

@@ -8,8 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.analysis.embedding import cluster_latents
-from cryolatent.models import Distribution
+from cryolatent.models import Decoder, Distribution
 from cryolatent.models.mixture import fit_mixture, likelihood_terms
+from cryolatent.runs.run import Run
+from cryolatent.sessions.systems import restore, restore_states
+
+CLUSTERS = 6
+"""Where neither the run nor the user says how many."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,37 @@ class Clusters:
     labels: Int[np.ndarray, " n"]
     medoids: Int[np.ndarray, " c"]
     centres: Float[Tensor, "c zdim"]
+
+
+def clusters_of(run: Run, clusters: int | None, seed: int) -> Clusters:
+    """Group a run's particles: by the states that it read, if any, or in so many clusters.
+
+    Args:
+        run: A finished run.
+        clusters: Number of clusters; if left out the run's own states, or `CLUSTERS` if there are
+            none.
+        seed: Fixes the starts.
+
+    Returns:
+        Clusters, whose centres `decoder_of` renders.
+    """
+    states = run.states() if clusters is None else None
+    latents = run.latents() if states is None else states
+    return find_clusters(latents.distribution, clusters or CLUSTERS, seed)
+
+
+def decoder_of(run: Run, clusters: int | None) -> Decoder:
+    """What renders the centres of `clusters_of`.
+
+    Args:
+        run: A finished run.
+        clusters: As there.
+
+    Returns:
+        The decoder of the states' volumes, or the run's.
+    """
+    states = restore_states(run) if clusters is None else None
+    return (restore(run) if states is None else states).model.decoder
 
 
 def find_clusters(posterior: Distribution, clusters: int, seed: int) -> Clusters:

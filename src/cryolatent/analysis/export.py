@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
-from cryolatent.data.packed.reading import file_digest, origin_rows, read_manifest
+from cryolatent.data.packed import file_digest, origin_rows, read_manifest
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star, read_star_text, write_cs
 from cryolatent.io.files import write_atomically

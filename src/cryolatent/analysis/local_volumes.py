@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.analysis.clusters import find_clusters
+from cryolatent.analysis.clusters import clusters_of
 from cryolatent.analysis.reconstruction import (
     ReconstructionSummary,
     Stage,
@@ -90,7 +90,7 @@ def local_volumes(
     folder: Path,
     *,
     at: tuple[str, ...] = (),
-    clusters: int = 6,
+    clusters: int | None = None,
     effective: int | None = None,
     seed: int = 0,
     stage: Stage = silent,
@@ -101,7 +101,7 @@ def local_volumes(
         run: A finished run.
         folder: New or empty folder for ``volume_*.mrc``, their halves and ``summary.json``.
         at: Names of particles; by default the medoids of the clusters that `analyze` finds.
-        clusters: Number of clusters of k-means, where no particles are named.
+        clusters: Number of clusters, where no particles are named; as in `analyze` if left out.
         effective: Effective number of particles of each volume; a tenth of them, at least 100, by
             default.
         seed: Fixes k-means, random halves and random phases.
@@ -126,10 +126,7 @@ def local_volumes(
             f"{FEWEST_EFFECTIVE} to less than the run's {count} particles",
             "Ask for another number or train on more particles.",
         )
-    if at:
-        centres = _named(run, latents, at)
-    else:
-        centres = find_clusters(latents.distribution, clusters, seed).medoids
+    centres = _named(run, latents, at) if at else clusters_of(run, clusters, seed).medoids
     stack = run.open_stack().select_ids(latents.ids)
     with new_folder(folder) as partial:
         made = []

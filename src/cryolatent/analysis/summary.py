@@ -161,7 +161,7 @@ class Summary(Record):
     clusters: tuple[Cluster, ...]
     """Clusters, largest first."""
 
-    clusters_asked: int
+    clusters_asked: int | None
     """Number of clusters asked for; fewer are found if there are fewer distinct latents."""
 
     seed: int

@@ -109,8 +109,8 @@ def prepare(
     """
     from cryolatent.cli.progress import bar
     from cryolatent.cli.tables import print_findings, print_packed
-    from cryolatent.data.packed.opening import open_mixed
-    from cryolatent.data.packed.prepare import pack
+    from cryolatent.prepare.opening import open_mixed
+    from cryolatent.prepare.packing import pack
 
     inverted = bool(options.invert_contrast)
     opened = open_mixed(
@@ -161,9 +161,11 @@ def train(
     resume
         Continue the run in --output; of the other options only --epochs and --datadir may differ.
     """
-    from cryolatent.cli.progress import training_watch
+    from cryolatent.cli.found import found
+    from cryolatent.cli.progress import tell, training_watch
     from cryolatent.cli.training import resume_run
     from cryolatent.data import open_particles
+    from cryolatent.runs.run import Run
     from cryolatent.sessions.training import begin
     from cryolatent.sessions.training import train as run_training
 
@@ -183,8 +185,11 @@ def train(
             wanted = TrainConfig.of(asked) if base is None else base.changed(asked)
             stack = open_particles(particles, **wanted.data.reading())
             run = begin(output, wanted, stack, watch)
+        threads = run.manifest.threads
+        tell(f"{threads} thread{'s' * (threads != 1)}, device {run.manifest.device}")
         run_training(run, stack, watch)
-    print(f"{run.path}: {len(stack)} particles, finished. Next: cryolatent analyze {run.path}")
+    print(f"{run.path}: {len(stack)} particles, {found(Run.open(run.path))}")
+    print(f"Next: cryolatent analyze {run.path}")
 
 
 @app.command
@@ -251,7 +256,9 @@ def infer(
 
 
 @app.command
-def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: int = 0) -> None:
+def analyze(
+    run: Path, *, clusters: int | None = None, truth: Path | None = None, seed: int = 0
+) -> None:
     """Map and cluster a run's latents and write volumes at the clusters' medoids.
 
     ```
@@ -263,7 +270,7 @@ def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: in
     run
         A finished run.
     clusters
-        Number of clusters.
+        Number of clusters; if left out the states that the run has found, or six.
     truth
         Truth folder of the simulation that the particles come from.
     seed
@@ -274,7 +281,10 @@ def analyze(run: Path, *, clusters: int = 6, truth: Path | None = None, seed: in
     from cryolatent.cli.tables import print_comparison
     from cryolatent.runs.run import Run
 
-    for option, value, least in (("--clusters", clusters, 1), ("--seed", seed, 0)):
+    for option, value, least in (
+        ("--clusters", 1 if clusters is None else clusters, 1),
+        ("--seed", seed, 0),
+    ):
         if value < least:
             raise InputError(option, str(value), f"at least {least}", "See --help.")
     opened = Run.open(run)
@@ -442,7 +452,7 @@ def volumes(
     *,
     output: Output,
     at: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    clusters: int = 6,
+    clusters: int | None = None,
     effective_particles: int | None = None,
     seed: int = 0,
 ) -> None:
@@ -466,7 +476,8 @@ def volumes(
         Names of particles, as in the STAR file, around which to reconstruct; the medoids of the
         clusters if left out.
     clusters
-        Number of clusters; those of cryolatent analyze at equal number and seed.
+        Number of clusters; those of cryolatent analyze at equal number and seed; if left out the
+        states that the run has found, or six.
     effective_particles
         Effective number of particles of each volume, which fixes the Gaussian's width; a tenth of
         all, at least 100, if left out.
@@ -477,7 +488,10 @@ def volumes(
     from cryolatent.cli.progress import bar
     from cryolatent.runs.run import Run
 
-    for option, value, least in (("--clusters", clusters, 1), ("--seed", seed, 0)):
+    for option, value, least in (
+        ("--clusters", 1 if clusters is None else clusters, 1),
+        ("--seed", seed, 0),
+    ):
         if value < least:
             raise InputError(option, str(value), f"at least {least}", "See --help.")
     opened = Run.open(run)

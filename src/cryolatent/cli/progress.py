@@ -1,7 +1,9 @@
 """Progress on the terminal: a bar where someone watches, a line per epoch elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from cryolatent.train import Watch
 
 console = Console(stderr=True)
+QUIET = 10
+"""Seconds between two lines of progress in a file."""
 
 
 def tell(line: str) -> None:
@@ -29,13 +33,60 @@ def tell(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
 
+@dataclass
+class Meter:
+    """How far a stage has come.
+
+    Args:
+        name: What is done.
+        total: Its units of work.
+    """
+
+    name: str
+    total: int
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+    started_at: int | None = None
+
+    def advance(self, done: int) -> None:
+        """Note the units that are done; those of the first call were done before."""
+        if self.started_at is None:
+            self.started_at, self.began = done, time.monotonic()
+        self.done = done
+
+    def __str__(self) -> str:
+        share = min(1.0, self.done / max(1, self.total))
+        here = self.done - (self.started_at or 0)
+        if here <= 0 or share >= 1:
+            return f"{share:.0%}"
+        passed = time.monotonic() - self.began
+        return f"{share:.0%}, about {duration(passed * (self.total - self.done) / here)} left"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes.
+
+    Args:
+        seconds: Time.
+
+    Returns:
+        Such as ``40 s``, ``12 min``, ``3.5 h``.
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 @contextmanager
 def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-    """Show a progress bar for each stage.
+    """Show a progress bar for each stage; in a file a line now and then.
 
     Yields:
         A function of a stage's name and total that returns a function of the units done.
     """
+    if not console.is_terminal:
+        yield _lines
+        return
     columns = (
         TextColumn("{task.description:>18}"),
         BarColumn(),
@@ -43,7 +94,7 @@ def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
 
         def stage(name: str, total: int) -> Callable[[int], None]:
             task: TaskID = progress.add_task(name, total=total)
@@ -52,9 +103,23 @@ def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
         yield stage
 
 
+def _lines(name: str, total: int) -> Callable[[int], None]:
+    """Progress for a file: the first line after a second, then one in `QUIET` seconds."""
+    meter, next_ = Meter(name, total), time.monotonic() + 1
+
+    def advance(done: int) -> None:
+        nonlocal next_
+        meter.advance(done)
+        if time.monotonic() >= next_ and done < total:
+            tell(f"{name}: {meter}")
+            next_ = time.monotonic() + QUIET
+
+    return advance
+
+
 @contextmanager
 def training_watch() -> Iterator["Watch"]:
-    """Show a training's progress.
+    """Show a training's progress: a bar, and a line for each pass.
 
     Yields:
         What `train` is to tell.
@@ -62,33 +127,41 @@ def training_watch() -> Iterator["Watch"]:
     from cryolatent.train import Watch
 
     with bar() as stage:
-        watch = Watch()
+        watch, meter = Watch(), Meter("", 0)
 
         def begin(name: str, total: int) -> None:
-            watch.advance = stage(name, total)
+            nonlocal meter
+            meter, shown = Meter(name, total), stage(name, total)
+
+            def advance(done: int) -> None:
+                meter.advance(done)
+                shown(done)
+
+            watch.advance = advance
 
         watch.stage = begin
-        watch.epoch = lambda entry: console.print(epoch_line(entry), highlight=False)
+        watch.epoch = lambda entry: tell(epoch_line(entry, str(meter)))
         yield watch
 
 
-def epoch_line(entry: dict) -> str:
+def epoch_line(entry: dict, far: str) -> str:
     """Say what an epoch, or a pass of expectation maximisation, came to.
 
     Args:
         entry: Its log entry.
+        far: How far the training has come.
 
     Returns:
         One line.
     """
     if "curve" in entry:
+        remarks = "".join(f" ({remark})" for remark in entry.get("remarks", ()))
         return (
-            f"pass {entry['epoch'] + 1:>4}  shells {entry['shells']:>3}  volumes "
-            f"{entry['volumes']:>2}  evidence {entry['objective']:10.2f} nats/particle  "
-            f"{entry['seconds']:.0f} s"
+            f"pass {entry['epoch'] + 1:>3} at {entry['angstrom']:.1f} Å, {entry['volumes']} "
+            f"volumes: evidence {entry['objective']:.2f} nats per particle; {far}{remarks}"
         )
     key, name = ("kl", "KL") if "kl" in entry else ("negative_log_prior", "-log prior")
     return (
-        f"epoch {entry['epoch'] + 1:>4}  reconstruction {entry['reconstruction']:.4g}  "
-        f"{name} {entry[key]:.3f}  {entry['seconds']:.0f} s"
+        f"epoch {entry['epoch'] + 1:>3}: reconstruction {entry['reconstruction']:.4g}, "
+        f"{name} {entry[key]:.3f}; {far}"
     )

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cryolatent.analysis import Estimate, Summary
-from cryolatent.data.packed.checks import Finding
-from cryolatent.data.packed.prepare import DOUBT, Packed, contrast_evidence
+from cryolatent.prepare.checks import ParticleFinding
+from cryolatent.prepare.packing import DOUBT, Packed, contrast_evidence
 from cryolatent.runs.run import Run
 from cryolatent.studies.reproduce.experiments import Experiment
 
@@ -93,7 +93,7 @@ def print_rows(rows: Sequence[tuple[str, str, str]]) -> None:
     Console().print(table)
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[ParticleFinding]) -> None:
     """Print the first findings, one row each.
 
     Args:

@@ -111,14 +111,14 @@ class PrepareConfig(TablesConfig):
     """Threads; all cores if left out."""
 
     def packing(self) -> Any:
-        """The options as `cryolatent.data.packed.prepare.pack` wants them.
+        """The options as `cryolatent.prepare.packing.pack` wants them.
 
         Returns:
             Its `Packing`.
         """
         from dataclasses import fields
 
-        from cryolatent.data.packed.prepare import Packing
+        from cryolatent.prepare.packing import Packing
 
         own = {f.name for f in fields(Packing)} & set(PrepareConfig.model_fields)
         known = self.invert_contrast is not None

@@ -21,7 +21,7 @@ from cryolatent.models.registry import POSTERIORS, REGISTRIES, Options, Registry
 from cryolatent.train.options import MethodOptions
 
 SCHEMA = 2
-DEFAULT_POSTERIOR = "encoder"
+DEFAULT_POSTERIOR = "exact"
 
 
 class SessionConfig(Section):

@@ -11,7 +11,7 @@ from torch import Tensor
 from cryolatent.data.cryodrgn import ImageList, read_ctf, read_indices, read_poses
 from cryolatent.data.cryosparc import CryosparcFile
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
-from cryolatent.data.packed.reading import is_packed, open_packed
+from cryolatent.data.packed import is_packed, open_packed
 from cryolatent.data.particle_file import ParticleFile
 from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack

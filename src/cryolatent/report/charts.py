@@ -22,7 +22,7 @@ from cryolatent.report.drawing import (
     to_svg,
 )
 from cryolatent.report.findings import Findings
-from cryolatent.train.choice import Choice
+from cryolatent.train.choice import READING, Choice
 
 SMALL = (3.3, 2.6)
 LARGE = (3.8, 2.75)
@@ -196,7 +196,12 @@ def choice_charts(findings: Sequence[Findings]) -> list[Chart]:
     Returns:
         One chart per choice.
     """
-    return [_choice_chart(f, choice) for f in findings for choice in f.run.choices()]
+    return [
+        _choice_chart(f, choice)
+        for f in findings
+        for choice in f.run.choices()
+        if choice.name != READING
+    ]
 
 
 def _choice_chart(findings: Findings, choice: Choice) -> Chart:

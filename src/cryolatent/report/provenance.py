@@ -126,7 +126,9 @@ def commands(findings: Sequence[Findings], page: str) -> list[str]:
             words += _argument(name_, shown(value))
         lines.append(" ".join(words))
     for f, name in zip(findings, names, strict=True):
-        words = ["cryolatent analyze", name, "--clusters", str(f.summary.clusters_asked)]
+        words = ["cryolatent analyze", name]
+        if f.summary.clusters_asked is not None:
+            words += ["--clusters", str(f.summary.clusters_asked)]
         words += ["--seed", str(f.summary.seed)]
         lines.append(" ".join(words + (["--truth TRUTH"] if f.summary.truth else [])))
     return [*lines, " ".join(["cryolatent report", *names, "-o", _quoted(page)])]

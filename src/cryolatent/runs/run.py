@@ -29,7 +29,7 @@ from cryolatent.runs.latents import (
 )
 from cryolatent.runs.manifest import Manifest, input_digest
 from cryolatent.train.choice import Choice
-from cryolatent.train.recorder import SEARCHING, Checkpoint, Recorder
+from cryolatent.train.recorder import FINAL, SEARCHING, STATES, Checkpoint, Recorder
 
 KEEP = 2
 
@@ -236,7 +236,8 @@ class Run(Recorder):
 
     def forget_results(self) -> None:
         """Remove what an earlier end of the training left, which further training makes untrue."""
-        for result in ("latents/final.parquet", "analysis/summary.json", "report.html"):
+        latents = (f"latents/{reading}.parquet" for reading in (FINAL, STATES))
+        for result in (*latents, "analysis/summary.json", "report.html"):
             (self.path / result).unlink(missing_ok=True)
 
     @contextmanager
@@ -334,13 +335,14 @@ class Run(Recorder):
         content = json.loads(path.read_text()) if path.exists() else []
         return [Choice.model_validate(entry) for entry in content]
 
-    def write_latents(self, latents: Latents) -> None:
-        """Write ``latents/final.parquet``.
+    def write_latents(self, latents: Latents, reading: str = FINAL) -> None:
+        """Write ``latents/final.parquet``, or the file of another reading.
 
         Args:
             latents: One row per particle.
+            reading: Which.
         """
-        write_latents(self.path / "latents" / "final.parquet", latents)
+        write_latents(self.path / "latents" / f"{reading}.parquet", latents)
 
     def table_start(self) -> Rows | None:
         """Read the rows that a table started from.
@@ -362,6 +364,16 @@ class Run(Recorder):
         """
         self.check_finished()
         return read_latents(self.path / "latents" / "final.parquet")
+
+    def states(self) -> Latents | None:
+        """The states that a finished run read beside its latents.
+
+        Returns:
+            Responsibilities of each particle; None if the run has found none, or gives nothing
+            else than states.
+        """
+        path = self.path / "latents" / f"{STATES}.parquet"
+        return read_latents(path) if self.is_finished and path.exists() else None
 
     @property
     def is_finished(self) -> bool:

@@ -1,5 +1,7 @@
 """From options to a system and its method, and from a run back to its system."""
 
+from dataclasses import replace
+
 import torch
 
 from cryolatent.config.training import TrainConfig
@@ -10,7 +12,7 @@ from cryolatent.models.setting import Setting
 from cryolatent.models.system import System, assemble
 from cryolatent.runs.run import Run
 from cryolatent.train.method import Method
-from cryolatent.train.recorder import SEARCHING
+from cryolatent.train.recorder import SEARCHING, STATES
 
 
 def build(config: TrainConfig, setting: Setting) -> System:
@@ -77,6 +79,32 @@ def restore(run: Run) -> System:
     system = build(run.options, setting_of(run))
     system.load(checkpoint.tensors)
     return system
+
+
+def restore_states(run: Run) -> System | None:
+    """Load the volumes of the states that a run read beside its latents.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Decoder of the states' volumes, and their responsibilities; None if the run has none.
+    """
+    prefix = f"{STATES}."
+    tensors = run.checkpoint().tensors
+    own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    weights = own.get("posterior.log_weights")
+    if weights is None:
+        return None
+    config = TrainConfig.of(posterior="categorical", **_shared(run.config)).resolved()
+    system = build(config, replace(setting_of(run), z_dim=len(weights)))
+    system.load(own)
+    return system
+
+
+def _shared(config: TrainConfig) -> dict[str, float]:
+    """Options of the likelihood, which both readings have."""
+    return config.likelihood.model_dump()
 
 
 def setting_of(run: Run) -> Setting:

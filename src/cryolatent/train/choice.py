@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+READING = "reading"
+"""Name of the choice between states and a continuum, which is 0 states."""
+
 
 class Candidate(BaseModel):
     """A number that was tried."""
@@ -24,7 +27,7 @@ class Choice(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """What is counted: dimensions or states."""
+    """What is counted: dimensions or states; or `READING`."""
 
     candidates: tuple[Candidate, ...]
     """What was tried, ascending."""

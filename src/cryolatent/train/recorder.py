@@ -9,6 +9,9 @@ from torch import Tensor
 from cryolatent.models.latents import Latents
 from cryolatent.train.choice import Choice
 
+FINAL, STATES = "final", "states"
+"""Readings of a training's particles: the one that was asked for, and states of a subspace."""
+
 SEARCHING = -1
 """Number of latent dimensions of a checkpoint that holds a search and no system yet."""
 
@@ -77,11 +80,13 @@ class Recorder(ABC):
         """
 
     @abstractmethod
-    def write_latents(self, latents: Latents) -> None:
+    def write_latents(self, latents: Latents, reading: str = FINAL) -> None:
         """Keep what is believed of each particle in the end.
 
         Args:
             latents: One row per particle.
+            reading: Which, of a training that reads its particles in several ways; the one that was
+                asked for comes last.
         """
 
 
@@ -91,7 +96,7 @@ class Memory(Recorder):
 
     entries: list[dict[str, Any]] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
-    latents: Latents | None = None
+    readings: dict[str, Latents] = field(default_factory=dict)
     newest: Checkpoint | None = None
 
     def checkpoint(self) -> Checkpoint | None:
@@ -113,12 +118,17 @@ class Memory(Recorder):
 
     def forget_results(self) -> None:
         """Forget the latents."""
-        self.latents = None
+        self.readings = {}
 
     def write_choices(self, choices: list[Choice]) -> None:
         """Keep what was chosen by held-out evidence."""
         self.choices = choices
 
-    def write_latents(self, latents: Latents) -> None:
+    def write_latents(self, latents: Latents, reading: str = FINAL) -> None:
         """Keep what is believed of each particle in the end."""
-        self.latents = latents
+        self.readings[reading] = latents
+
+    @property
+    def latents(self) -> Latents | None:
+        """What is believed of each particle; None before the end."""
+        return self.readings.get(FINAL)

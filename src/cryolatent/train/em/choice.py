@@ -7,10 +7,13 @@ from torch import Tensor
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.exact import normal_moments
 from cryolatent.models.mixture import Mixture, fit_mixture
-from cryolatent.train.choice import Candidate, Choice
+from cryolatent.train.choice import READING, Candidate, Choice
 from cryolatent.train.em.subspace import Terms
 
 MOST_STATES = 12
+CONTINUUM = 0
+"""Number of states of a normal distribution over the subspace."""
+
 PATIENCE = 3
 """How many numbers of states in a row may be worse than the best before no more are tried."""
 
@@ -58,6 +61,23 @@ def choose_states(
             break
     choice = choose("states", list(range(1, len(gains) + 1)), torch.stack(gains))
     return choice, mixtures[choice.chosen - 1]
+
+
+def choose_reading(held: Terms, mixture: Mixture, contrast: Contrast) -> Choice:
+    """Compare states with a continuum by the evidence of particles kept aside.
+
+    Args:
+        held: Particles kept aside, over the chosen subspace.
+        mixture: The states.
+        contrast: Prior of the contrast.
+
+    Returns:
+        `CONTINUUM`, a normal distribution over the subspace, unless the states are clearly better.
+    """
+    states = len(mixture.points)
+    normal = normal_moments(held.gram, held.inner, contrast).gain
+    gains = torch.stack([normal, mixture.moments(held.gram, held.inner, contrast).gain])
+    return choose(READING, [CONTINUUM, states], gains)
 
 
 def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixture:

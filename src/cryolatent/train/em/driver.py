@@ -1,8 +1,9 @@
 """Expectation maximisation: a plan of steps, each of which ends with a checkpoint."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import accumulate
 from math import isfinite
 
 from torch import Tensor
@@ -15,8 +16,15 @@ from cryolatent.models.setting import Setting
 from cryolatent.models.system import System
 from cryolatent.train.em import states as classes
 from cryolatent.train.em import subspace as linear
-from cryolatent.train.em.choice import choose_dimensions, choose_states, mixture_of
+from cryolatent.train.em.choice import (
+    CONTINUUM,
+    choose_dimensions,
+    choose_reading,
+    choose_states,
+    mixture_of,
+)
 from cryolatent.train.em.results import (
+    Both,
     State,
     finished,
     first_tensors,
@@ -32,14 +40,32 @@ from cryolatent.train.memory import keep_freed_memory
 from cryolatent.train.method import Method
 from cryolatent.train.options import EmOptions
 from cryolatent.train.progress import Progress, Stopwatch, Watch
-from cryolatent.train.recorder import SEARCHING, Checkpoint, Recorder
+from cryolatent.train.recorder import SEARCHING, STATES, Checkpoint, Recorder
 
 LEAST_HELD = 2
 LATE_PASSES = 3
 MASK_SHELLS = 8
 """Shells from which the consensus shows where the molecule is."""
 
-Step = Callable[[State | None], State]
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the plan.
+
+    Args:
+        work: From what the step before found to what this one finds.
+        shells: Last shell that it works with.
+        passes: Passes over the particles.
+    """
+
+    work: Callable[[State | None], State]
+    shells: int
+    passes: int = 1
+
+    @property
+    def effort(self) -> int:
+        """About how long it takes, in coefficients passed over."""
+        return self.passes * self.shells**2
 
 
 class ExpectationMaximisation(Method):
@@ -104,21 +130,27 @@ class ExpectationMaximisation(Method):
         state = from_tensors(work.search, checkpoint.tensors) if progress.batch else None
         if progress.batch >= work.joined_from:
             work.join()
-        watch.stage("searching", len(plan))
+        effort = [0, *accumulate(step.effort for step in plan)]
+        watch.stage("searching", effort[-1])
+        watch.advance(effort[progress.batch])
         while progress.batch < len(plan):
-            state = plan[progress.batch](state)
+            state = plan[progress.batch].work(state)
             progress.batch += 1
-            watch.advance(progress.batch)
+            watch.advance(effort[progress.batch])
             work.save(state)
         if state is None:
             raise ValueError("an empty plan")
-        system = finished(stack, work.search, state)
+        main, states = work.systems(state)
         # with the search, so that a training cut short from here on can end again
-        tensors = system.tensors() | to_tensors(work.search, state)
-        done = Checkpoint(tensors, asdict(progress), system.posterior.z_dim)
+        tensors = main.tensors() | to_tensors(work.search, state)
+        if states is not None:
+            tensors |= {f"{STATES}.{name}": t for name, t in states.tensors().items()}
+        done = Checkpoint(tensors, asdict(progress), main.posterior.z_dim)
         recorder.save_checkpoint(progress.epoch + 1, done)
-        recorder.write_latents(infer(system, source, self.seed, watch))
-        return system
+        if states is not None:
+            recorder.write_latents(infer(states, source, self.seed, watch), STATES)
+        recorder.write_latents(infer(main, source, self.seed, watch))
+        return main
 
     def _search(self, system: System, stack: ParticleStack, checkpoint: Checkpoint) -> Search:
         parts, held = stack.hold_out(self.options.hold_out, self.seed)
@@ -176,7 +208,7 @@ class Expedition:
             NonFiniteError: If the evidence is not finite.
         """
         self.stopwatch.lap()
-        progress = self.progress
+        progress, geometry = self.progress, self.stack.geometry
         if not isfinite(entry["objective"]):
             raise NonFiniteError(
                 f"pass {progress.epoch}, shells {entry['shells']}: the evidence is "
@@ -187,6 +219,7 @@ class Expedition:
             "step": progress.epoch,
             "reconstruction": -entry["evidence"] - entry["kl"],
             **entry,
+            "angstrom": round(geometry.box * geometry.pixel_size_angstrom / entry["shells"], 2),
             "noise_spectrum": [round(float(value), 6) for value in self.search.noise],
             "seconds": round(progress.seconds, 3),
             "cpu_seconds": round(progress.cpu_seconds, 3),
@@ -199,17 +232,19 @@ class Expedition:
 
     def plan(self) -> list[Step]:
         """The steps from nothing to the volumes at the last shell."""
-        last = self.stack.disc.radius
+        last, starts = self.stack.disc.radius, self.method.options.starts
         first = marching(min(self.method.options.search_shells, last))
         halts = marching(last, first[-1])
-        steps: list[Step] = [partial(self.begin, shells=first[0])]
-        steps += [partial(self.march, shells=shells) for shells in first[1:]]
+        begun = partial(self.begin, shells=first[0])
+        steps = [Step(begun, first[0], starts * linear.FIRST_PASSES)]
+        steps += [Step(partial(self.march, shells=n), n, linear.PASSES) for n in first[1:]]
         self.joined_from = len(steps) + 1
-        if not self.posterior.gives_states:
-            steps.append(self.choose_dimensions)
-            late = partial(self.march, passes=LATE_PASSES)
-            return steps + [partial(late, shells=shells) for shells in halts[1:]]
-        return [*steps, self.choose_states, *(partial(self.refine, shells=s) for s in halts)]
+        refined = [Step(partial(self.refine, shells=n), n, classes.PASSES) for n in halts]
+        if self.posterior.gives_states:
+            return [*steps, Step(self.choose_states, first[-1]), *refined]
+        late = partial(self.march, passes=LATE_PASSES)
+        marched = [Step(partial(late, shells=n), n, LATE_PASSES) for n in halts[1:]]
+        return [*steps, Step(self.choose_both, first[-1]), *marched, *refined]
 
     def begin(self, _: State | None, shells: int) -> State:
         """Find a subspace at few shells."""
@@ -218,7 +253,9 @@ class Expedition:
         return linear.begin(self.search, shells, most, starts=starts, seed=method.seed)
 
     def march(self, state: State | None, shells: int, passes: int = linear.PASSES) -> State:
-        """Take the subspace to more shells."""
+        """Take the subspace to more shells; states that were read from it stay."""
+        if isinstance(state, Both):
+            return replace(state, subspace=_subspace(self.march(state.subspace, shells, passes)))
         found = _subspace(state)
         if shells >= MASK_SHELLS and not self.is_joined:
             found = self.pruned(found)
@@ -233,14 +270,27 @@ class Expedition:
         best = choose_dimensions(held, self.search.contrast).best
         return linear.truncated(self.search, ordered, min(best + 1, len(state.fields) - 1))
 
-    def choose_dimensions(self, state: State | None) -> State:
-        """Keep as many dimensions as particles kept aside support; use all particles from here."""
-        ordered = linear.by_power(self.search, _subspace(state))
-        held = linear.read_terms(self.search, self.search.held, ordered)
-        choice = choose_dimensions(held, self.search.contrast)
-        self.recorder.write_choices([choice])
+    def choose_both(self, state: State | None) -> State:
+        """Keep as many dimensions as particles kept aside support, and read states from them.
+
+        Distinct states are kept if particles kept aside are clearly better explained by them than
+        by a normal distribution over the same subspace. All particles are used from here.
+        """
+        search = self.search
+        ordered = linear.by_power(search, _subspace(state))
+        held = linear.read_terms(search, search.held, ordered)
+        dimensions = choose_dimensions(held, search.contrast)
+        chosen = linear.truncated(search, ordered, dimensions.chosen)
+        train, held = (
+            linear.read_terms(search, part, chosen) for part in (search.parts, search.held)
+        )
+        states, mixture = choose_states(train, held, search.contrast, self.method.seed)
+        reading = choose_reading(held, mixture, search.contrast)
+        self.recorder.write_choices([dimensions, states, reading])
         self.join()
-        return linear.truncated(self.search, ordered, choice.chosen)
+        if reading.chosen == CONTINUUM or states.chosen == 1:
+            return chosen
+        return Both(chosen, classes.from_mixture(search, chosen, mixture))
 
     def choose_states(self, state: State | None) -> State:
         """Read a mixture from the subspace; use all particles from here."""
@@ -257,7 +307,15 @@ class Expedition:
         return classes.from_mixture(search, found, mixture)
 
     def refine(self, state: State | None, shells: int) -> State:
-        """Take the states' volumes to more shells."""
+        """Take the states' volumes to more shells; of a subspace without states nothing is left."""
+        if isinstance(state, Subspace):
+            return state
+        if isinstance(state, Both):
+            noise = self.search.noise.clone() if state.noise is None else state.noise
+            refined = self.refine(state.states, shells)
+            if not isinstance(refined, States):
+                raise TypeError(f"expected states, found {type(refined)}")
+            return Both(state.subspace, refined, noise)
         if not isinstance(state, States):
             raise TypeError(f"expected states, found {type(state)}")
         last = shells == self.stack.disc.radius
@@ -273,6 +331,21 @@ class Expedition:
         parts, held = self.search.parts, self.search.held
         if isinstance(parts, FilteredStack) and isinstance(held, FilteredStack):
             self.search.parts = FilteredTogether((parts, held))
+
+    def systems(self, state: State) -> tuple[System, System | None]:
+        """What the search ended with.
+
+        Args:
+            state: The volumes.
+
+        Returns:
+            The system that was asked for, and of a subspace the one of its states, if it has any.
+        """
+        if not isinstance(state, Both):
+            return finished(self.stack, self.search, state), None
+        states = finished(self.stack, self.search, state.states)
+        noise = self.search.noise if state.noise is None else state.noise
+        return finished(self.stack, replace(self.search, noise=noise), state.subspace), states
 
     def save(self, state: State) -> None:
         """Keep a checkpoint of the search.

@@ -1,8 +1,10 @@
 """Between a search and its recorder: masks and checkpoints in, a trained system out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.data import Filtered, ParticleStack, StackStatistics
@@ -25,7 +27,23 @@ from cryolatent.train.em.search import Search
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
 
-State = Subspace | States
+
+@dataclass(frozen=True)
+class Both:
+    """A subspace, and the states read from it.
+
+    Args:
+        subspace: Coordinates.
+        states: Volumes and weights.
+        noise: Noise of the subspace's residuals, once it has come to the last shell.
+    """
+
+    subspace: Subspace
+    states: States
+    noise: Float[Tensor, " shells"] | None = None
+
+
+State = Subspace | States | Both
 
 
 def first_tensors(
@@ -108,15 +126,16 @@ def to_tensors(search: Search, state: State) -> dict[str, Tensor]:
         "search.noise": search.noise,
         "search.mask": search.mask,
         "search.spectra": torch.stack([spectra.power, spectra.background, spectra.ctf_squared]),
-        "search.fields": state.fields,
-        "search.mixing": state.space.mixing,
-        "search.prior": state.space.prior,
-        "search.counts": torch.tensor([state.lattice.disc.radius, search.curve]),
+        "search.curve": torch.tensor(search.curve),
     }
     if search.focus is not None:
         tensors["search.focus"] = search.focus
-    if isinstance(state, States):
-        tensors["search.log_weights"] = state.log_weights
+    if isinstance(state, Both):
+        tensors |= _tensors("search", state.subspace) | _tensors("states", state.states)
+        if state.noise is not None:
+            tensors["subspace.noise"] = state.noise
+    else:
+        tensors |= _tensors("search", state)
     return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
@@ -130,18 +149,40 @@ def from_tensors(search: Search, tensors: dict[str, Tensor]) -> State:
     Returns:
         The volumes.
     """
-    shells, search.curve = tensors["search.counts"].tolist()
+    search.curve = int(tensors["search.curve"])
     tensors = {name: tensor.to(search.device) for name, tensor in tensors.items()}
-    fields, mixing = tensors["search.fields"], tensors["search.mixing"]
-    others = fields.new_ones(len(fields) - 1)
-    space = search.space(search.lattice(shells), others, mixing)
-    space = type(space)(space.lattice, space.mask, tensors["search.prior"], mixing)
-    if "search.log_weights" in tensors:
-        return States(space, fields, tensors["search.log_weights"])
+    found = _volumes(search, tensors, "search")
+    if "states.fields" not in tensors:
+        return found
+    states = _volumes(search, tensors, "states")
+    if not isinstance(found, Subspace) or not isinstance(states, States):
+        raise TypeError("a checkpoint of two readings holds a subspace and states")
+    return Both(found, states, tensors.get("subspace.noise"))
+
+
+def _tensors(prefix: str, state: Subspace | States) -> dict[str, Tensor]:
+    tensors = {
+        "fields": state.fields,
+        "mixing": state.space.mixing,
+        "prior": state.space.prior,
+        "shells": torch.tensor(state.lattice.disc.radius),
+    }
+    if isinstance(state, States):
+        tensors["log_weights"] = state.log_weights
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _volumes(search: Search, tensors: dict[str, Tensor], prefix: str) -> Subspace | States:
+    fields, mixing = tensors[f"{prefix}.fields"], tensors[f"{prefix}.mixing"]
+    lattice = search.lattice(int(tensors[f"{prefix}.shells"]))
+    space = search.space(lattice, fields.new_ones(len(fields) - 1), mixing)
+    space = type(space)(space.lattice, space.mask, tensors[f"{prefix}.prior"], mixing)
+    if f"{prefix}.log_weights" in tensors:
+        return States(space, fields, tensors[f"{prefix}.log_weights"])
     return Subspace(space, fields, 0.0)
 
 
-def finished(stack: ParticleStack, search: Search, state: State) -> System:
+def finished(stack: ParticleStack, search: Search, state: Subspace | States) -> System:
     """The system that a search ended with.
 
     Args:

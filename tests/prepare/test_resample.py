@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from builders import ArrayImages
-from cryolatent.data.packed.normalise import NormalisedImages
-from cryolatent.data.packed.resample import Frame, _series, common_frame, fourier_crop, resample
 from cryolatent.errors import InputError
 from cryolatent.io import new_stack
+from cryolatent.prepare.normalise import NormalisedImages
+from cryolatent.prepare.resample import Frame, _series, common_frame, fourier_crop, resample
 
 
 def gaussian(frame: Frame, x: float, y: float, width: float) -> np.ndarray:

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from builders import small_stack
-from cryolatent.data.packed.checks import (
+from cryolatent.data.stack import ParticleStack
+from cryolatent.errors import InputError
+from cryolatent.physics import Poses
+from cryolatent.prepare.checks import (
     contrast_score,
     find_all,
     image_findings,
@@ -18,11 +21,8 @@ from cryolatent.data.packed.checks import (
     measure,
     repeat_findings,
 )
-from cryolatent.data.packed.findings import refuse, write_findings
-from cryolatent.data.packed.opening import Opened, open_mixed
-from cryolatent.data.stack import ParticleStack
-from cryolatent.errors import InputError
-from cryolatent.physics import Poses
+from cryolatent.prepare.findings import refuse, write_findings
+from cryolatent.prepare.opening import Opened, open_mixed
 
 
 @pytest.fixture

@@ -12,12 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 import cryolatent
-from cryolatent.data.packed.checks import Background, Finding, contrast_score, find_all, measure
-from cryolatent.data.packed.findings import refuse, write_findings
-from cryolatent.data.packed.journal import JOURNAL, write_images
-from cryolatent.data.packed.normalise import NormalisedImages
-from cryolatent.data.packed.opening import Opened
-from cryolatent.data.packed.reading import (
+from cryolatent.data.packed import (
     INDEX,
     MANIFEST,
     PackedManifest,
@@ -26,12 +21,17 @@ from cryolatent.data.packed.reading import (
     open_packed,
     read_manifest,
 )
-from cryolatent.data.packed.resample import Frame, common_frame
-from cryolatent.data.packed.work import available_cores, chunks
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.statistics import StackStatistics, scan
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_atomically, write_text_atomically
+from cryolatent.prepare.checks import Background, ParticleFinding, contrast_score, find_all, measure
+from cryolatent.prepare.findings import refuse, write_findings
+from cryolatent.prepare.journal import JOURNAL, write_images
+from cryolatent.prepare.normalise import NormalisedImages
+from cryolatent.prepare.opening import Opened
+from cryolatent.prepare.resample import Frame, common_frame
+from cryolatent.prepare.work import available_cores, chunks
 
 PLAN = "preparing.json"
 SAMPLE = 1000
@@ -79,7 +79,7 @@ class Packed:
 
     folder: Path
     manifest: PackedManifest
-    findings: tuple[Finding, ...] | None
+    findings: tuple[ParticleFinding, ...] | None
     fresh: bool
 
 
@@ -91,7 +91,7 @@ def pack(
     invert_contrast: bool = False,
     workers: int | None = None,
     stage: Stage = lambda name, total: lambda done: None,
-    show: Callable[[tuple[Finding, ...]], None] = lambda findings: None,
+    show: Callable[[tuple[ParticleFinding, ...]], None] = lambda findings: None,
 ) -> Packed:
     """Check every particle, then write the folder; interrupted, the same call continues.
 
@@ -328,7 +328,7 @@ def contrast_evidence(score: float) -> str:
 
 
 def _begin(
-    folder: Path, stack: ParticleStack, packing: Packing, findings: tuple[Finding, ...]
+    folder: Path, stack: ParticleStack, packing: Packing, findings: tuple[ParticleFinding, ...]
 ) -> None:
     """Write what is known before the images are packed; the plan, which comes last, vouches."""
     frame = Frame(stack.disc.box, stack.pixel_size_angstrom)

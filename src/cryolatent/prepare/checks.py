@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from cryolatent.data.packed.normalise import normalise
-from cryolatent.data.packed.opening import Opened
-from cryolatent.data.packed.resample import Frame, resample
-from cryolatent.data.packed.work import chunks, in_threads
 from cryolatent.data.stack import ROTATION_TOLERANCE, ParticleStack
 from cryolatent.physics import disc_to_images, rotation_defect, shift_phases
+from cryolatent.prepare.normalise import normalise
+from cryolatent.prepare.opening import Opened
+from cryolatent.prepare.resample import Frame, resample
+from cryolatent.prepare.work import chunks, in_threads
 
 SPREAD_FACTOR = 3.0  # standard deviation against the median's
 SPREADS = 8.0  # and this many robust standard deviations of its logarithm
@@ -27,7 +27,7 @@ FLAT_BACKGROUND = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class ParticleFinding:
     """Something about a particle that cannot be right, or that should be known.
 
     Args:
@@ -162,7 +162,7 @@ def image_moments(images: Float[np.ndarray, "n y x"]) -> tuple[np.ndarray, np.nd
     return finite, spread
 
 
-def find_all(opened: Opened, moments: Moments) -> list[Finding]:
+def find_all(opened: Opened, moments: Moments) -> list[ParticleFinding]:
     """All that is wrong with the particles, in the order of their rows.
 
     Args:
@@ -181,7 +181,7 @@ def find_all(opened: Opened, moments: Moments) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.row)
 
 
-def image_findings(opened: Opened, moments: Moments) -> list[Finding]:
+def image_findings(opened: Opened, moments: Moments) -> list[ParticleFinding]:
     """Images that are not finite, constant, or scaled unlike the others of their kind.
 
     Args:
@@ -222,7 +222,7 @@ def image_findings(opened: Opened, moments: Moments) -> list[Finding]:
     return found
 
 
-def pose_findings(opened: Opened) -> list[Finding]:
+def pose_findings(opened: Opened) -> list[ParticleFinding]:
     """Poses that are no rotations, and displacements beyond the image.
 
     Args:
@@ -256,7 +256,7 @@ def pose_findings(opened: Opened) -> list[Finding]:
     ]
 
 
-def defocus_findings(opened: Opened) -> list[Finding]:
+def defocus_findings(opened: Opened) -> list[ParticleFinding]:
     """Defoci that no microscope is used at.
 
     Args:
@@ -282,7 +282,7 @@ def defocus_findings(opened: Opened) -> list[Finding]:
     ]
 
 
-def repeat_findings(opened: Opened) -> list[Finding]:
+def repeat_findings(opened: Opened) -> list[ParticleFinding]:
     """Rows that name an image a second time: in the same pose an error, in another a remark.
 
     Args:
@@ -350,6 +350,6 @@ def contrast_score(stack: ParticleStack) -> float | None:
 
 def _finding(
     opened: Opened, at: int, check: str, found: str, expected: str, *, bad: bool = True
-) -> Finding:
+) -> ParticleFinding:
     row = int(opened.rows[at])
-    return Finding(str(opened.ids[at]), row, check, found, expected, bad)
+    return ParticleFinding(str(opened.ids[at]), row, check, found, expected, bad)

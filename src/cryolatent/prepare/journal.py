@@ -14,9 +14,9 @@ from typing import IO
 import numpy as np
 
 from cryolatent.data.images import ImageSource
-from cryolatent.data.packed.reading import IMAGES
-from cryolatent.data.packed.work import in_threads
+from cryolatent.data.packed import IMAGES
 from cryolatent.errors import InputError
+from cryolatent.prepare.work import in_threads
 
 JOURNAL = "journal.jsonl"
 

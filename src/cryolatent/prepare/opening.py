@@ -10,11 +10,11 @@ from jaxtyping import Int
 from cryolatent.data.cryodrgn import read_ctf, read_indices, read_poses
 from cryolatent.data.door import Tables, is_packed, particle_file
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
-from cryolatent.data.packed.resample import Frame, Part, ResampledImages
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import ImageNames, open_mixed_stacks
 from cryolatent.errors import InputError
 from cryolatent.physics import CTF, Poses
+from cryolatent.prepare.resample import Frame, Part, ResampledImages
 
 PIXEL_DIGITS = 4
 

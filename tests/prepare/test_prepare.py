@@ -12,12 +12,12 @@ import torch
 from builders import small_config, small_stack
 from cryolatent.analysis import export
 from cryolatent.data import Tables, open_particles
-from cryolatent.data.packed import journal, work
-from cryolatent.data.packed.opening import open_mixed
-from cryolatent.data.packed.prepare import Packed, Packing, pack
 from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.io import read_star
+from cryolatent.prepare import journal, work
+from cryolatent.prepare.opening import open_mixed
+from cryolatent.prepare.packing import Packed, Packing, pack
 from cryolatent.runs.manifest import input_digest
 from cryolatent.runs.run import Run
 from cryolatent.sessions.training import begin, train

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cryolatent.data.packed.checks import Finding
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_atomically, write_text_atomically
+from cryolatent.prepare.checks import ParticleFinding
 
 SCHEMA = pa.schema(
     [
@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
 )
 
 
-def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
+def write_findings(folder: Path, findings: Sequence[ParticleFinding]) -> None:
     """Write ``findings.json`` and ``findings.parquet``; rows are counted from one, as in messages.
 
     Args:
@@ -38,7 +38,7 @@ def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
     write_atomically(folder / "findings.parquet", lambda partial: pq.write_table(table, partial))
 
 
-def count_checks(findings: Sequence[Finding]) -> str:
+def count_checks(findings: Sequence[ParticleFinding]) -> str:
     """Say how often each check failed.
 
     Args:
@@ -51,7 +51,7 @@ def count_checks(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{count} {check}" for check, count in counts.most_common())
 
 
-def refuse(source: Path, findings: Sequence[Finding], particles: int) -> None:
+def refuse(source: Path, findings: Sequence[ParticleFinding], particles: int) -> None:
     """Stop if a particle should not be used.
 
     Args:

@@ -1,0 +1,32 @@
+"""What a training found, in words."""
+
+from cryolatent.runs.run import Run
+from cryolatent.train.choice import READING
+
+
+def found(run: Run) -> str:
+    """Say what a finished run found.
+
+    Args:
+        run: The run.
+
+    Returns:
+        A sentence: states with their shares, dimensions, last shell.
+    """
+    latents, states = run.latents(), run.states()
+    discrete = latents.distribution.is_discrete
+    parts = []
+    shown = latents if discrete else states
+    if shown is not None:
+        shares = sorted(shown.distribution.mean.mean(0).tolist(), reverse=True)
+        listed = ", ".join(f"{100 * share:.0f}" for share in shares)
+        parts.append(f"{len(shares)} state{'s' * (len(shares) != 1)}: {listed} %")
+    elif any(choice.name == READING for choice in run.choices()):
+        parts.append("no distinct states that these particles can show")
+    if not discrete:
+        parts.append(f"{run.z_dim} dimension{'s' * (run.z_dim != 1)}")
+    manifest = run.manifest
+    if manifest.shells:
+        last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
+        parts.append(f"coefficients to {last:.1f} Å")
+    return "; ".join(parts)

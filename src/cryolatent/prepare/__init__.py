@@ -1,0 +1,1 @@
+"""Particles checked, brought to one box, normalised and packed into one folder."""
