@@ -21,11 +21,12 @@ from cryolatent.analysis import analyze, read_summary
 from cryolatent.analysis.summary import Estimate
 from cryolatent.analysis.truth import rand_index
 from cryolatent.data import FilteredStack, ParticleStack, open_star, scan
+from cryolatent.models import Categorical
 from cryolatent.physics import NormalEquations, soft_sphere
 from cryolatent.runs.run import Run
 from cryolatent.simulate.truth import Truth
 from cryolatent.train.em.search import Search
-from cryolatent.train.em.step import ClassLatents, statistics
+from cryolatent.train.em.step import statistics
 from cryolatent.train.em.volumes import MaskedVolumes
 
 RESULTS = Path(__file__).parent / "results"
@@ -115,11 +116,11 @@ def _classified(
     search.tighten(search.lattice(min(12, stack.disc.radius)))
     space = search.space(lattice, torch.ones(states - 1), torch.eye(states))
     values = space.values(_volumes(search, space, state, states))
-    latents = ClassLatents(torch.full((states,), 1 / states).log())
+    posterior = Categorical(states)
     found = torch.zeros(len(stack), dtype=torch.long)
     for part in search.held.chunks(lattice.disc):
         row = statistics(part, values, search.noise, lattice, independent=True)
-        found[row.index] = latents.moments(row.gram, row.inner).posterior.mean.argmax(1)
+        found[row.index] = posterior.moments(row.gram, row.inner).posterior.mean.argmax(1)
     return found[second]
 
 

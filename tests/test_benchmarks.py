@@ -1,7 +1,11 @@
+import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.peers.cryodrgn import epoch_of, speed
 from benchmarks.peers.measure import MILESTONES, Milestone, Usage, read_milestones, run_program
@@ -67,3 +71,26 @@ def test_steps_are_read_from_names():
     assert epoch_of("z.12.pkl") == 12
     assert epoch_of("z.pkl") is None
     assert iteration_of("run_it025_data.star") == 25
+
+
+MODULES = [f"benchmarks.{path.stem}" for path in Path("benchmarks").glob("*.py")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_benchmark_can_be_imported(module: str) -> None:
+    importlib.import_module(module)
+
+
+def test_the_device_script_runs(tmp_path: Path) -> None:
+    script = ["benchmarks/gpu.py", "-o", str(tmp_path)]
+    dry = subprocess.run([sys.executable, *script, "--dry-run"], capture_output=True, check=False)
+    assert dry.returncode == 0, dry.stderr
+    record = json.loads((tmp_path / "gpu.json").read_text())
+    assert all(row["apart"] == 0 for row in record["equal"])
+    assert len(record["timed"]) == 4
+    if not torch.cuda.is_available():
+        real = subprocess.run(
+            [sys.executable, *script], capture_output=True, text=True, check=False
+        )
+        assert real.returncode == 2
+        assert real.stderr.startswith("no CUDA device")

@@ -40,8 +40,8 @@ def compare(
     values = decoder.lattice.from_volumes(decoder.volumes.detach() * decoder.scale, -1)
     found = statistics(part, values, noise, decoder.lattice, independent=posterior.independent)
     q = posterior.moments(found.gram, found.inner, contrast)
-    with torch.no_grad():
-        expected = posterior(stack.batch(torch.arange(len(stack))), model)
+    # where the volumes learn, slices are sampled and not compiled
+    expected = posterior(stack.batch(torch.arange(len(stack))), model)
     for name, column in expected.to_columns().items():
         torch.testing.assert_close(
             q.posterior.to_columns()[name], column, rtol=1e-3, atol=2e-4, msg=name

@@ -138,6 +138,12 @@ class TrainConfig(Section):
         return None if shown is None else shown.twin
 
     @property
+    def parent(self) -> Path | None:
+        """The run whose latents a table starts from, if there is one."""
+        rows = self.posterior.row_options
+        return None if rows is None else rows.pretrained
+
+    @property
     def parts(self) -> dict[str, Section | Options]:
         """The sections that there are, by name."""
         found = {name: getattr(self, name) for name in type(self).model_fields}

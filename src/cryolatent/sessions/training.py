@@ -45,7 +45,7 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     threads = session.threads or free_threads()
     table = start(system, options, shown)
     checkpoint = first_checkpoint(system, shown, method, setting)
-    parents = (str(parent),) if (parent := _parent(options)) else ()
+    parents = (str(parent),) if (parent := options.parent) else ()
     device = str(named_device(session.device))
     manifest = Manifest.of(shown, session.seed, threads, parents, device)
     return Run.create(path, config, manifest, checkpoint, table)
@@ -154,8 +154,3 @@ def radius_pixels(radius_angstrom: float | None, stack: ParticleStack) -> float:
             "Give the radius, not the diameter.",
         )
     return radius_angstrom / stack.pixel_size_angstrom
-
-
-def _parent(config: TrainConfig) -> Path | None:
-    rows = config.posterior.row_options
-    return None if rows is None else rows.pretrained

@@ -17,6 +17,7 @@ from cryolatent.runs.run import Run
 from cryolatent.sessions.training import begin, train
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
+from cryolatent.studies.training import opened
 from cryolatent.train import processor_threads
 
 POSTERIORS = ("categorical", "exact")
@@ -104,15 +105,8 @@ def demo(
 
 
 def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
-    if not (path / "manifest.json").exists():
-        stack = open_particles(data / "particles.star", **config.data.reading())
-        return begin(path, config, stack)
-    run = Run.open(path)
-    if run.config != config.model_copy(update={"data": run.config.data}):
-        raise InputError(
-            path, "a run with other options", "the demo's own", "Choose another -o or remove it."
-        )
-    return run
+    stack = open_particles(data / "particles.star", **config.data.reading())
+    return opened(path, config, stack) or begin(path, config, stack)
 
 
 def _analysed(run: Run) -> bool:

@@ -119,7 +119,7 @@ class SubspaceDecoder(Decoder):
         if poses is None:
             raise ValueError("slices need poses")
         lattice = self.lattice.to(self.volumes.device)
-        return slice_lattice(self._values(), poses.rotations, lattice, self.interpolation)
+        return slice_lattice(self.at_voxels(), poses.rotations, lattice, self.interpolation)
 
     def volume(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n z y x"]:
         """Real volumes."""
@@ -134,8 +134,12 @@ class SubspaceDecoder(Decoder):
         """
         self.volumes.copy_(volumes / self.scale)
 
-    def _values(self) -> Complex[Tensor, "v c"]:
-        """The volumes on the lattice; kept while they do not change and need no gradient."""
+    def at_voxels(self) -> Complex[Tensor, "v c"]:
+        """The volumes on the lattice; kept while they do not change and need no gradient.
+
+        Returns:
+            Fourier values at the voxels, as `interpolation` wants them.
+        """
         if torch.is_grad_enabled() and self.volumes.requires_grad:
             return self._transform()
         version = self.volumes._version

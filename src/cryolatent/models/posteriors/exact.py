@@ -18,7 +18,7 @@ from cryolatent.models.likelihood import FourierGaussian
 from cryolatent.models.posteriors.base import Posterior, Reading
 from cryolatent.models.posteriors.options import CategoricalOptions, ExactOptions
 from cryolatent.models.setting import Setting
-from cryolatent.physics import pack, unpack
+from cryolatent.physics import Interpolation, pack, slice_products, unpack
 
 
 class ClosedForm(Posterior):
@@ -78,9 +78,61 @@ class ClosedForm(Posterior):
         return Reading(found.posterior, -evidence - kl, kl, evidence)
 
     def _explained(self, batch: Batch, model: GenerativeModel) -> Moments:
-        gram, inner = _inner_products(batch, model, self.coefficients)
+        gram, inner = self._inner_products(batch, model)
+        return self.moments(gram, inner, model.likelihood.contrast)
+
+    def _inner_products(
+        self, batch: Batch, model: GenerativeModel
+    ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n c"]]:
+        """Packed ``2 Re(gᴴ Σ⁻¹ g)`` and ``2 Re(gᴴ Σ⁻¹ x)`` of each particle's evidence."""
+        decoder, likelihood = model.decoder, model.likelihood
+        wanted = self.coefficients
+        if not isinstance(decoder, SubspaceDecoder) or not isinstance(decoder.coefficients, wanted):
+            raise ValueError(
+                f"this posterior needs a subspace decoder with weights {wanted.__name__}"
+            )
+        if not isinstance(likelihood, FourierGaussian):
+            raise ValueError("this posterior needs Gaussian noise")
+        shown = batch.of_evidence()
+        learning = torch.is_grad_enabled() and decoder.volumes.requires_grad
+        nearest = decoder.interpolation is Interpolation.NEAREST
+        products = self._compiled if nearest and not learning else self._sampled
+        gram, inner = products(decoder, likelihood, shown)
+        return shown.sum_by_particle(gram), shown.sum_by_particle(inner)
+
+    def _compiled(
+        self, decoder: SubspaceDecoder, likelihood: FourierGaussian, shown: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """Products as expectation maximisation computes them, from the nearest voxels."""
+        if shown.poses is None:
+            raise ValueError("slices need poses")
+        # what a Gaussian likelihood expects is the slice times transfer function and phase
+        factor = likelihood.predict(torch.ones_like(shown.images), shown)
+        gains = 2 / likelihood.noise_spectrum[decoder.disc.to(factor.device).shells]
+        return slice_products(
+            decoder.at_voxels(),
+            shown.images * factor.conj(),
+            factor.abs().square(),
+            gains,
+            shown.poses.rotations,
+            decoder.lattice.to(factor.device),
+            independent=self.independent,
+        )
+
+    def _sampled(
+        self, decoder: SubspaceDecoder, likelihood: FourierGaussian, shown: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """Products of sampled slices, by any interpolation, differentiable in the volumes."""
+        slices = decoder.components(shown.poses)
+        expected = slices * likelihood.predict(torch.ones_like(slices[..., 0]), shown)[..., None]
+        shells = decoder.disc.to(expected.device).shells
+        gain = (2 / likelihood.noise_spectrum[shells]).sqrt()
+        weighted = (expected * gain[:, None]).movedim(-1, 1).contiguous()
+        rows = torch.view_as_real(weighted).flatten(2)
+        image = torch.view_as_real(shown.images * gain).flatten(1)
+        gram, inner = rows @ rows.mT, (rows @ image[..., None])[..., 0]
         products = gram.diagonal(dim1=-2, dim2=-1) if self.independent else gram
-        return self.moments(self.packed(products), inner, model.likelihood.contrast)
+        return self.packed(products), inner
 
 
 class ExactGaussian(ClosedForm):
@@ -147,24 +199,3 @@ class Categorical(ClosedForm):
     ) -> Moments:
         """The responsibilities of each particle."""
         return class_moments(gram, inner, self.log_weights, contrast)
-
-
-def _inner_products(
-    batch: Batch, model: GenerativeModel, wanted: type[CoefficientMap]
-) -> tuple[Float[Tensor, "n c c"], Float[Tensor, "n c"]]:
-    """``2 Re(gᴴ Σ⁻¹ g)`` and ``2 Re(gᴴ Σ⁻¹ x)`` of each particle's evidence."""
-    decoder, likelihood, evidence = model.decoder, model.likelihood, batch.evidence
-    if not isinstance(decoder, SubspaceDecoder) or not isinstance(decoder.coefficients, wanted):
-        raise ValueError(f"this posterior needs a subspace decoder with weights {wanted.__name__}")
-    if not isinstance(likelihood, FourierGaussian):
-        raise ValueError("this posterior needs Gaussian noise")
-    shown = batch.of_evidence()
-    slices = decoder.components(evidence.poses)
-    expected = torch.stack(
-        [likelihood.predict(slices[..., c], shown) for c in range(slices.shape[-1])], dim=-1
-    )
-    gain = (2 / likelihood.noise_spectrum[decoder.disc.to(evidence.images.device).shells]).sqrt()
-    rows = torch.view_as_real((expected * gain[:, None]).movedim(-1, 1).contiguous()).flatten(2)
-    image = torch.view_as_real(evidence.images * gain).flatten(1)
-    gram, inner = rows @ rows.mT, (rows @ image[..., None])[..., 0]
-    return shown.sum_by_particle(gram), shown.sum_by_particle(inner)

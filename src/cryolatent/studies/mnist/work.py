@@ -13,12 +13,11 @@ from cryolatent.audits import displacement
 from cryolatent.config.infer import InferConfig
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import DigitSet, open_digits
-from cryolatent.errors import InputError, NonFiniteError
-from cryolatent.io.files import void, write_atomically, write_text_atomically
+from cryolatent.errors import NonFiniteError
+from cryolatent.io.files import write_text_atomically
 from cryolatent.models.system import System
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, restore
-from cryolatent.sessions.training import begin, train
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.studies.mnist.experiments import Experiment, Move
 from cryolatent.studies.mnist.measures import (
@@ -35,6 +34,7 @@ from cryolatent.studies.mnist.measures import (
     share,
     voted,
 )
+from cryolatent.studies.training import opened, save_pictures, trained
 from cryolatent.train import infer
 
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
@@ -99,15 +99,10 @@ class Task:
         parent = None
         if self.parents:
             begun = self.path / "manifest.json"
-            own = _parent(Run.open(self.path)) if begun.exists() else None
+            own = Run.open(self.path).config.parent if begun.exists() else None
             kept = own is not None and own.parent == self.parents[0].parent
             parent = own if kept else best_of(self.parents)
         return self.experiment.config(self.seed, parent, self.epochs)
-
-
-def _parent(run: Run) -> Path | None:
-    rows = run.config.posterior.row_options
-    return None if rows is None else rows.pretrained
 
 
 def best_of(runs: tuple[Path, ...]) -> Path:
@@ -147,20 +142,18 @@ def work(task: Task, digits: Digits) -> Measures:
         config = task.config()
     except NonFiniteError:
         return Measures(diverged=True)
-    run = _opened(task.path, config, kept)
+    run = opened(task.path, config, kept)
     path = task.path / MEASURES
     if run is not None and path.exists():
         found = Measures.model_validate_json(path.read_text())
         made = {name: moved.move for name, moved in found.moves.items()}
         if found.diverged or task.moves.items() <= made.items():
             return found
-    run = run or begin(task.path, config, kept)
     try:
-        if run.manifest.status != "finished":
-            train(run, kept)
-        measures = measure(Run.open(task.path), task, kept, held)
+        run = trained(run, task.path, config, kept)
+        measures = measure(run, task, kept, held)
     except NonFiniteError:
-        entries = run.entries()
+        entries = Run.open(task.path).entries()
         measures = Measures(
             diverged=True,
             steps=entries[-1]["step"] if entries else 0,
@@ -168,18 +161,6 @@ def work(task: Task, digits: Digits) -> Measures:
         )
     write_text_atomically(path, measures.model_dump_json(indent=2))
     return measures
-
-
-def _opened(path: Path, config: TrainConfig, digits: DigitSet) -> Run | None:
-    if not (path / "manifest.json").exists():
-        return None
-    run = Run.open(path)
-    if run.config != config.model_copy(update={"data": run.config.data}):
-        raise InputError(
-            path, "a run with other options", "the experiment's own", "Choose another -o."
-        )
-    run.check_input(digits)
-    return run
 
 
 def measure(run: Run, task: Task, kept: DigitSet, held: DigitSet) -> Measures:
@@ -204,7 +185,7 @@ def measure(run: Run, task: Task, kept: DigitSet, held: DigitSet) -> Measures:
     for name, move in task.moves.items():
         moves[name], drawn = _moved(system, kept.select(rows), move, reader)
         arrays |= {f"{name}-{key}": value for key, value in drawn.items()}
-    write_atomically(run.path / PICTURES, lambda partial: void(_save(partial, arrays)))
+    save_pictures(run.path / PICTURES, arrays)
     is_bound = latents.distribution.is_bound
     measures = Measures(
         steps=entries[-1]["step"],
@@ -355,8 +336,3 @@ def _plane(z: Float[np.ndarray, "n zdim"]) -> Float[np.ndarray, "n 2"]:
     from sklearn.decomposition import PCA
 
     return PCA(2, random_state=0).fit_transform(z)
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]

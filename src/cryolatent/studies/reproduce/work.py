@@ -15,8 +15,8 @@ from cryolatent.config.infer import InferConfig
 from cryolatent.config.reading import ReadingConfig
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
-from cryolatent.errors import InputError, NonFiniteError
-from cryolatent.io.files import void, write_atomically, write_text_atomically
+from cryolatent.errors import NonFiniteError
+from cryolatent.io.files import write_text_atomically
 from cryolatent.models import Decoder
 from cryolatent.models.latents import Latents
 from cryolatent.physics import within_shells
@@ -25,10 +25,10 @@ from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Run
 from cryolatent.sessions.subject import RunSubject
 from cryolatent.sessions.systems import as_shown, restore
-from cryolatent.sessions.training import begin, train
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.simulate.truth import Truth
 from cryolatent.studies.reproduce.measures import Measures, Scored, score
+from cryolatent.studies.training import opened, save_pictures, trained
 
 MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
@@ -106,36 +106,19 @@ def work(task: Task, particles: Particles) -> Measures:
     """
     path = task.path / MEASURES
     stack, held = particles.stacks(task.config)
-    run = _opened(task, stack)
+    run = opened(task.path, task.config, stack)
     if run is not None and path.exists():
         return Measures.model_validate_json(path.read_text())
-    rows = task.config.posterior.row_options
-    parent = None if rows is None else rows.pretrained
+    parent = task.config.parent
     if parent is not None and Run.open(parent).manifest.status == "failed":
         return Measures(diverged=True)
-    run = run or begin(task.path, task.config, stack)
     try:
-        if run.manifest.status != "finished":
-            train(run, stack)
-        measures = measure(Run.open(task.path), task, stack, held, particles)
+        run = trained(run, task.path, task.config, stack)
+        measures = measure(run, task, stack, held, particles)
     except NonFiniteError:
-        measures = Measures(diverged=True, misfit=_misfit(run))
+        measures = Measures(diverged=True, misfit=_misfit(Run.open(task.path)))
     write_text_atomically(path, measures.model_dump_json(indent=2))
     return measures
-
-
-def _opened(task: Task, stack: ParticleStack) -> Run | None:
-    if not (task.path / "manifest.json").exists():
-        return None
-    run, asked = Run.open(task.path), task.config
-    # where particles lie is found when they are opened
-    data = asked.data.located(run.config.data.datadir)
-    if run.config != asked.model_copy(update={"data": data}):
-        raise InputError(
-            task.path, "a run with other options", "the experiment's own", "Choose another -o."
-        )
-    run.check_input(stack)
-    return run
 
 
 def measure(
@@ -176,8 +159,7 @@ def measure(
         arrays = pictures(latents, scored, task.drawn)
         for finding in moves:
             arrays |= moved_pictures(finding, system.model.decoder, run.manifest.shells)
-        path = run.path / PICTURES
-        write_atomically(path, lambda partial: void(_save(partial, arrays)))
+        save_pictures(run.path / PICTURES, arrays)
     entries = run.entries()
     return Measures(
         steps=entries[-1]["step"],
@@ -249,11 +231,6 @@ def moved_pictures(finding: Finding, decoder: Decoder, shells: int) -> dict[str,
         f"{finding.name}-after": plane[len(before) :],
         f"{finding.name}-projections": np.stack([axis_projections(v.numpy()) for v in volumes]),
     }
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def _plane(z: Float[np.ndarray, "n zdim"]) -> Float[np.ndarray, "n 2"]:
