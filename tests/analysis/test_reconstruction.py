@@ -144,7 +144,7 @@ def test_too_few_particles_are_refused(noisy):
     [
         (np.ones((16, 16, 16)), "a mask of 16 x 16 x 16 voxels"),
         (2 * np.ones((32, 32, 32)), "values from 2 to 2"),
-        (np.zeros((32, 32, 32)), "values from 0 to 0"),
+        (np.zeros((32, 32, 32)), "no voxel above 0.5"),
     ],
 )
 def test_wrong_masks_are_refused(noisy, tmp_path, volume, found):

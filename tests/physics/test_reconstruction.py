@@ -6,10 +6,10 @@ import torch
 from cryolatent.physics import fourier_shell_correlation
 from cryolatent.physics.backprojection import sphere_distance
 from cryolatent.physics.reconstruction import (
+    half_map_mask,
     masked_correlation,
     randomise_phases,
     signal_to_noise,
-    solvent_mask,
 )
 
 BOX = 32
@@ -81,11 +81,11 @@ def test_solvent_mask_finds_the_molecule():
     far = torch.zeros(BOX, BOX, BOX)
     far[3:5, 3:5, 3:5] = 1
     first, second = (molecule + far + 0.3 * torch.randn(BOX, BOX, BOX) for _ in range(2))
-    mask = solvent_mask(first, second, 6.0, grow_pixels=1.0, edge_pixels=3.0)
+    mask = half_map_mask(first, second, 6.0, grow_pixels=1.0, edge_pixels=3.0)
     assert mask[molecule > 0].min() == 1
     assert mask[sphere_distance(BOX) > 14].max() == 0
     assert 0 < mask.mean() < 0.25
 
 
 def test_solvent_mask_of_noise_is_empty():
-    assert solvent_mask(*torch.randn(2, BOX, BOX, BOX), 6.0).max() == 0
+    assert half_map_mask(*torch.randn(2, BOX, BOX, BOX), 6.0).max() == 0

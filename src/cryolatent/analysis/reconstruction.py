@@ -13,14 +13,14 @@ from cryolatent.analysis.summary import Record
 from cryolatent.data import ParticleStack
 from cryolatent.data.backprojection import backproject, noise_spectrum
 from cryolatent.errors import InputError
-from cryolatent.io import read_volume, write_volume
+from cryolatent.io import read_mask, write_volume
 from cryolatent.io.files import new_folder, write_text_atomically
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
 from cryolatent.physics.reconstruction import (
     MaskedCorrelation,
+    half_map_mask,
     masked_correlation,
     signal_to_noise,
-    solvent_mask,
 )
 from cryolatent.runs.run import Run
 
@@ -163,7 +163,7 @@ def reconstruct(
         InputError: If a half has fewer than ten particles, an image cannot be used, or the mask
             does not fit.
     """
-    given = None if mask is None or mask == AUTO else read_mask(Path(mask), stack)
+    given = None if mask is None or mask == AUTO else _given_mask(Path(mask), stack)
     halves = stack.split(seed)
     if weights is not None:
         halves = tuple(half[weights[half] > 0] for half in halves)
@@ -265,43 +265,13 @@ def write_maps(made: Reconstruction, folder: Path, *names: str) -> None:
         write_volume(folder / f"{name}.mrc", volume.numpy(), made.pixel_size_angstrom)
 
 
-def read_mask(path: Path, stack: ParticleStack) -> Float[Tensor, "z y x"]:
-    """Read a mask.
-
-    Args:
-        path: MRC file.
-        stack: The particles that it is to fit.
-
-    Returns:
-        Values between 0 and 1.
-
-    Raises:
-        InputError: If it has another size, or values beyond 0 and 1, or is empty.
-    """
-    mask = torch.from_numpy(read_volume(path)[0])
-    box = stack.images.box
-    if tuple(mask.shape) != (box,) * 3:
-        raise InputError(
-            path,
-            f"a mask of {' x '.join(map(str, mask.shape))} voxels",
-            f"{box} x {box} x {box}, the particles' box",
-            "Resample the mask, or give --mask auto.",
-        )
-    low, high = float(mask.min()), float(mask.max())
-    if not (low >= -1e-3 and 0 < high <= 1 + 1e-3):
-        raise InputError(
-            path, f"values from {low:g} to {high:g}", "a mask between 0 and 1", "Rescale the mask."
-        )
-    return mask.clamp(0, 1)
-
-
 def _found_mask(
     stack: ParticleStack, maps: tuple[Tensor, Tensor], fsc: Float[Tensor, " shells"]
 ) -> Float[Tensor, "z y x"]:
     """Make a mask from the map, smoothed to half the shell where the halves correlate by 0.5."""
     half_bit = torch.nonzero(fsc[1:] < 0.5)
     shell = int(half_bit[0]) + 1 if len(half_bit) else stack.disc.radius
-    mask = solvent_mask(*maps, max(shell / 2, 2.0))
+    mask = half_map_mask(*maps, max(shell / 2, 2.0))
     if not mask.any():
         raise InputError(
             "--mask auto",
@@ -327,3 +297,7 @@ def _behind(
 def _within(curve: Float[Tensor, " shells"], last: int) -> Float[Tensor, " shells"]:
     """Set the shells that were not used to zero."""
     return torch.where(torch.arange(len(curve)) <= last, curve, 0.0)
+
+
+def _given_mask(path: Path, stack: ParticleStack) -> Float[Tensor, "z y x"]:
+    return torch.from_numpy(read_mask(path, stack.images.box, stack.pixel_size_angstrom))

@@ -30,7 +30,7 @@ Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 @app.command
 def demo(*, output: Output = Path("demo")) -> None:
-    """Simulate a small data set, train encoder and table, compare them in a report.
+    """Simulate a small data set, infer states and a latent space exactly, compare them in a report.
 
     What is finished already is kept, so an interrupted demo continues.
 

@@ -23,7 +23,7 @@ GRIDDING = {Interpolation.NEAREST: 1, Interpolation.TRILINEAR: 2}
 
 
 @dataclass(frozen=True)
-class Filtered:
+class FilteredArrays:
     """Observations as they enter sums, in the order of a disc's coefficients.
 
     Args:
@@ -39,7 +39,7 @@ class Filtered:
 
 def filter_images(
     images: Float[np.ndarray, "n y x"], poses: Poses, ctf: CTF, disc: FourierDisc
-) -> Filtered:
+) -> FilteredArrays:
     """Transform real images, multiply them by their transfer functions and undo their shifts.
 
     The compiled equivalent of ``images_to_disc * ctf.evaluate * shift_phases.conj``.
@@ -62,7 +62,7 @@ def filter_images(
     kx, ky = np.arange(disc.radius + 1), runs[:, 0]
     columns = np.exp(2j * np.pi * kx * (shifts[:, :1] / box + 0.5)) / box
     lines = np.exp(2j * np.pi * ky * (shifts[:, 1:] / box + 0.5))
-    filtered = Filtered(
+    filtered = FilteredArrays(
         np.empty((count, disc.size), np.complex64),
         np.empty((count, disc.size), np.float32),
         np.zeros((count, disc.radius + 1), np.float32),
@@ -176,7 +176,7 @@ class Sums:
         """
         return Sums(lattice, np.zeros((lattice.size, 3), np.float32), interpolation)
 
-    def add(self, filtered: Filtered, poses: Poses, weights: Float[np.ndarray, " n"]) -> None:
+    def add(self, filtered: FilteredArrays, poses: Poses, weights: Float[np.ndarray, " n"]) -> None:
         """Add observations, in place.
 
         Args:

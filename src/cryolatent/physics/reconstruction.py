@@ -113,7 +113,7 @@ def signal_to_noise(fsc: Float[Tensor, " shells"]) -> Float[Tensor, " shells"]:
     return 2 * bounded / (1 - bounded)
 
 
-def solvent_mask(
+def half_map_mask(
     first: Float[Tensor, "z y x"],
     second: Float[Tensor, "z y x"],
     shell: float,

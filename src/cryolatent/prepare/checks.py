@@ -12,7 +12,7 @@ from cryolatent.physics import disc_to_images, rotation_defect, shift_phases
 from cryolatent.prepare.normalise import normalise
 from cryolatent.prepare.opening import Opened
 from cryolatent.prepare.resample import Frame, resample
-from cryolatent.prepare.work import chunks, in_threads
+from cryolatent.prepare.work import chunks, over_threads
 
 SPREAD_FACTOR = 3.0  # standard deviation against the median's
 SPREADS = 8.0  # and this many robust standard deviations of its logarithm
@@ -130,7 +130,7 @@ def measure(
                 varies = background.varies(images, part.frame)
             return *image_moments(images), ~varies
 
-        for chunk, found in in_threads(look, chunks(len(rows), part.frame.box), workers):
+        for chunk, found in over_threads(look, chunks(len(rows), part.frame.box), workers):
             here = rows[chunk.start : chunk.stop]
             finite[here], spread[here], flat[here] = found
             done += len(here)

@@ -16,7 +16,7 @@ import numpy as np
 from cryolatent.data.images import ImageSource
 from cryolatent.data.packed import IMAGES
 from cryolatent.errors import InputError
-from cryolatent.prepare.work import in_threads
+from cryolatent.prepare.work import over_threads
 
 JOURNAL = "journal.jsonl"
 
@@ -70,7 +70,7 @@ def write_images(
 
         try:
             whole = hashlib.sha256()
-            for chunk, digest in in_threads(work, todo, workers):
+            for chunk, digest in over_threads(work, todo, workers):
                 whole.update(bytes.fromhex(digest))
                 progress(chunk.stop)
             os.fsync(descriptor)

@@ -30,7 +30,7 @@ def chunks(count: int, box: int) -> list[range]:
     return [range(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def in_threads(
+def over_threads(
     function: Callable[[range], T], todo: Sequence[range], workers: int
 ) -> Iterator[tuple[range, T]]:
     """Apply a function to chunks on several threads; an error or an interrupt stops the rest.
