@@ -28,7 +28,8 @@ from cryolatent.studies.mnist.measures import (
     rendered,
 )
 from cryolatent.studies.mnist.mnist import Request, chosen, run_digits, split_digits
-from cryolatent.studies.mnist.work import MEASURES, best_of, first_of_each
+from cryolatent.studies.mnist.work import best_of, first_of_each
+from cryolatent.studies.training import MEASURES
 
 
 def test_every_figure_of_the_appendix_has_an_experiment() -> None:

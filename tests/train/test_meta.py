@@ -7,7 +7,7 @@ no processor on its way.
 import pytest
 import torch
 
-from builders import DISC, FLAT, random_batch
+from builders import DISC, FLAT, random_batch, small_digits
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import FilteredImages
 from cryolatent.data.source import Geometry
@@ -105,6 +105,22 @@ def test_a_step_of_a_training(options: dict) -> None:
         optimiser.step()
     for parameter in [*system.model.parameters(), *system.posterior.parameters()]:
         assert parameter.grad is None or parameter.grad.device == META
+
+
+def test_a_step_of_a_training_on_pictures() -> None:
+    config = TrainConfig.of(posterior="encoder", decoder="pixel", z_dim=2).resolved()
+    setting = Setting(Geometry(6), PARTICLES, 2)
+    model = GenerativeModel(
+        DECODERS.build(config.decoder, setting), LIKELIHOODS.build(config.likelihood, setting)
+    )
+    system = System(model, POSTERIORS.build(config.posterior, setting)).to(META)
+    batch = on_device(small_digits(PARTICLES).batch(torch.arange(PARTICLES)), META)
+    terms = OBJECTIVES.part("elbo")(1.0)(batch, system.posterior, system.model, torch.Generator())
+    optimisers = build_optimisers(system, 1e-3)
+    terms.total.mean().backward()
+    for optimiser in optimisers:
+        optimiser.step()
+    assert terms.total.device == META
 
 
 def test_a_processor_tensor_on_the_way_is_found() -> None:

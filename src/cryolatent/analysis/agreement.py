@@ -225,4 +225,4 @@ def range_of(draws: Float[np.ndarray, " draws"]) -> Estimate:
 
 def _clusters(run: Run) -> Int[np.ndarray, " n"]:
     read_summary(run)
-    return pq.read_table(run.path / "analysis" / "embedding.parquet")["cluster"].to_numpy()
+    return pq.read_table(run.analysis / "embedding.parquet")["cluster"].to_numpy()

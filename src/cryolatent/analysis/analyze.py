@@ -112,7 +112,7 @@ def analyze(
         plane = umap_coordinates(z, seed)
         maps |= {f"umap_{axis}": column for axis, column in enumerate(plane.T)}
     # the summary stands for a complete analysis, so the old one goes before its parts change
-    (run.path / "analysis" / "summary.json").unlink(missing_ok=True)
+    (run.analysis / "summary.json").unlink(missing_ok=True)
     _write_embedding(run, latents, maps | {"cluster": labels}, matched)
     tell("volumes")
     decoder = restore(run).model.decoder
@@ -151,7 +151,7 @@ def _write_embedding(
         if matched.angle_degrees is not None:
             columns = columns | {"angle_degrees": matched.angle_degrees}
     table = pa.table({"id": latents.ids.tolist()} | columns)
-    path = run.path / "analysis" / "embedding.parquet"
+    path = run.analysis / "embedding.parquet"
     write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
 
 
@@ -159,7 +159,7 @@ def _write_embedding(
 def _write_clusters(
     run: Run, decoder: Decoder, latents: Latents, groups: Clusters
 ) -> list[Cluster]:
-    folder = run.path / "analysis" / "volumes"
+    folder = run.analysis / "volumes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     found = []

@@ -46,8 +46,8 @@ def cluster_labels(run: Run, latents: Latents) -> Int[np.ndarray, " n"] | None:
     Returns:
         One number per particle, in the order of the latents; None if it is not analysed.
     """
-    path = run.path / "analysis" / "embedding.parquet"
-    if not (run.path / "analysis" / "summary.json").exists() or not path.exists():
+    path = run.analysis / "embedding.parquet"
+    if not run.is_analysed or not path.exists():
         return None
     table = pq.read_table(path, columns=["id", "cluster"])
     if table["id"].to_pylist() != latents.ids.tolist():

@@ -181,7 +181,7 @@ def write_summary(run: Run, summary: Summary) -> None:
         run: The run.
         summary: Its findings.
     """
-    path = run.path / "analysis" / "summary.json"
+    path = run.analysis / "summary.json"
     write_text_atomically(path, summary.model_dump_json(indent=2))
 
 
@@ -197,7 +197,7 @@ def read_summary(run: Run) -> Summary:
     Raises:
         InputError: If the run has not been analysed.
     """
-    path: Path = run.path / "analysis" / "summary.json"
+    path: Path = run.analysis / "summary.json"
     if not path.exists():
         raise InputError(
             run.path,

@@ -109,7 +109,7 @@ def read_embedding(run: Run) -> dict[str, np.ndarray]:
     Raises:
         InputError: If the file is missing.
     """
-    path: Path = run.path / "analysis" / "embedding.parquet"
+    path: Path = run.analysis / "embedding.parquet"
     if not path.exists():
         raise InputError(
             path, "no such file", "an analysed run", f"Run: cryolatent analyze {run.path}"

@@ -132,6 +132,16 @@ class Run(Recorder):
         return self.config.resolved()
 
     @property
+    def analysis(self) -> Path:
+        """Folder of what an analysis wrote: summary, embedding and volumes."""
+        return self.path / "analysis"
+
+    @property
+    def is_analysed(self) -> bool:
+        """Whether an analysis is complete; its summary is written last."""
+        return (self.analysis / "summary.json").exists()
+
+    @property
     def name(self) -> str:
         """The directory's name."""
         return self.path.resolve().name

@@ -97,7 +97,7 @@ def demo(
         _open_or_create(output / posterior, configure(posterior, simulation), data)
         for posterior in POSTERIORS
     )
-    _work_side_by_side([run for run in runs if not _analysed(run)], data / "truth", tell)
+    _work_side_by_side([run for run in runs if not run.is_analysed], data / "truth", tell)
     runs = tuple(Run.open(run.path) for run in runs)
     summaries = tuple(read_summary(run) for run in runs)
     report = render(runs, output / "report.html")
@@ -107,10 +107,6 @@ def demo(
 def _open_or_create(path: Path, config: TrainConfig, data: Path) -> Run:
     stack = open_particles(data / "particles.star", **config.data.reading())
     return opened(path, config, stack) or begin(path, config, stack)
-
-
-def _analysed(run: Run) -> bool:
-    return (run.path / "analysis" / "summary.json").exists()
 
 
 def _work_side_by_side(runs: list[Run], truth: Path, tell: Callable[[str], None]) -> None:

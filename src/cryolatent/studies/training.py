@@ -12,6 +12,9 @@ from cryolatent.io.files import void, write_atomically
 from cryolatent.runs.run import Run
 from cryolatent.sessions.training import begin, train
 
+MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
+"""What a study keeps in the folder of a run."""
+
 
 def opened(path: Path, config: TrainConfig, source: Source) -> Run | None:
     """Open a training that an earlier call began.

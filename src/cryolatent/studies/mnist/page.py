@@ -25,7 +25,8 @@ from cryolatent.studies.mnist.experiments import COMMON, Experiment
 from cryolatent.studies.mnist.judging import Bench, Number, Outcome
 from cryolatent.studies.mnist.measures import Measures
 from cryolatent.studies.mnist.notes import lead, notes
-from cryolatent.studies.mnist.work import FITTED, GRID, PICTURES, best_of
+from cryolatent.studies.mnist.work import FITTED, GRID, best_of
+from cryolatent.studies.training import PICTURES
 
 SYSTEM = "Digits"
 REPORTED_KL = {"vae": 660, "table": 950}

@@ -34,10 +34,15 @@ from cryolatent.studies.mnist.measures import (
     share,
     voted,
 )
-from cryolatent.studies.training import opened, save_pictures, trained
+from cryolatent.studies.training import (
+    MEASURES,
+    PICTURES,
+    opened,
+    save_pictures,
+    trained,
+)
 from cryolatent.train import infer
 
-MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 ASKED = 2000
 """Pictures whose reconstructions are read, and which are moved."""
 FITTED = 256

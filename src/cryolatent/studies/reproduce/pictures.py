@@ -8,7 +8,8 @@ from cryolatent.report.colours import state_colour
 from cryolatent.report.maps import DENSITY_COLOUR
 from cryolatent.report.study import Picture, map_picture, volume_pictures
 from cryolatent.simulate.truth import Truth
-from cryolatent.studies.reproduce.work import MOVED_VOLUMES, PICTURES
+from cryolatent.studies.reproduce.work import MOVED_VOLUMES
+from cryolatent.studies.training import PICTURES
 
 
 def run_pictures(run: Path, identity: str, truth: Truth | None) -> tuple[Picture, ...]:

@@ -28,9 +28,14 @@ from cryolatent.sessions.systems import as_shown, restore
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.simulate.truth import Truth
 from cryolatent.studies.reproduce.measures import Measures, Scored, score
-from cryolatent.studies.training import opened, save_pictures, trained
+from cryolatent.studies.training import (
+    MEASURES,
+    PICTURES,
+    opened,
+    save_pictures,
+    trained,
+)
 
-MEASURES, PICTURES = "study/measures.json", "study/pictures.npz"
 MOVED_VOLUMES = 3
 STARTS, STEPS = 2, 50
 """Fits of unseen particles' rows with the decoder frozen, beside one from a trained row."""
