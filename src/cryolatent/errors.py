@@ -1,6 +1,13 @@
-"""Errors that reach a user: one line that names the place, the finding and the way out."""
+"""Errors that reach a user: one line that names the place, the finding and the way out.
 
+An option stands in backticks as in a call: `` `datadir` ``, `` `on_bad="drop"` ``. The command line
+shows it as the flag that it has there.
+"""
+
+import re
 from pathlib import Path
+
+OPTION = re.compile(r"`([a-z][a-z0-9_]*)(?:=\"?([^`\"]*)\"?)?`")
 
 
 class CryolatentError(Exception):
@@ -13,7 +20,7 @@ class InputError(CryolatentError):
     """Something a user gave is wrong; nothing has been written.
 
     Args:
-        file: The file, folder or option at fault.
+        file: The file, folder or option (in backticks) at fault.
         found: What is there.
         expected: What should be there.
         way_out: What the user can do about it.
@@ -29,6 +36,28 @@ class InputError(CryolatentError):
         self.found, self.expected, self.way_out = found, expected, way_out
         place = self.file if row is None else f"{self.file}, {row}"
         super().__init__(f"{place}: found {found}; expected {expected}. {way_out}")
+
+
+def with_flags(message: str) -> str:
+    """Write the options that an error names as on the command line.
+
+    Args:
+        message: What the error says.
+
+    Returns:
+        The message with flags.
+
+    >>> with_flags('Give `datadir`, `on_bad="drop"` or `invert_contrast=False`.')
+    'Give --datadir, --on-bad drop or --no-invert-contrast.'
+    """
+    return OPTION.sub(_flag, message)
+
+
+def _flag(option: re.Match[str]) -> str:
+    name, value = option[1].replace("_", "-"), option[2]
+    if value in ("True", "False"):
+        return f"--{name}" if value == "True" else f"--no-{name}"
+    return f"--{name}" if value is None else f"--{name} {value}"
 
 
 class NonFiniteError(CryolatentError):

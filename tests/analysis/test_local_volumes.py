@@ -96,8 +96,8 @@ def test_files_and_summary(two_states, tmp_path):
     ("options", "found"),
     [
         ({"at": ("000001@nowhere.mrcs",)}, "found 000001@nowhere.mrcs"),
-        ({"effective": 5}, "--effective-particles: found 5"),
-        ({"effective": 10_000}, "--effective-particles: found 10000"),
+        ({"effective": 5}, "`effective_particles`: found 5"),
+        ({"effective": 10_000}, "`effective_particles`: found 10000"),
     ],
 )
 def test_wrong_requests_write_nothing(two_states, tmp_path, options, found):

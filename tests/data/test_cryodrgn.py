@@ -130,7 +130,7 @@ def test_wrong_tables_are_named(project):
 
 
 def test_images_alone_need_poses_and_ctf(project):
-    for tables, option in ((Tables(), "--ctf ctf.pkl"), (Tables(ctf=project.ctf), "--poses")):
+    for tables, option in ((Tables(), "`ctf="), (Tables(ctf=project.ctf), "`poses=")):
         with pytest.raises(InputError, match=option):
             open_particles(project.folder / "images.mrcs", tables=tables)
 

@@ -83,7 +83,7 @@ def test_copies_keep_relions_half(files):
 
 
 def test_unknown_group_is_refused(files):
-    with pytest.raises(InputError, match="--symmetry: found H3"):
+    with pytest.raises(InputError, match="`symmetry`: found H3"):
         open_star(files.write(), symmetry="H3")
 
 

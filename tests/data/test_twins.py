@@ -44,7 +44,7 @@ def test_permuted_twins_are_other_particles_each_shown_once(counts: list[int], s
     ids = [f"{n}@a.mrcs" + f"#{k}" * (k > 0) for n, c in enumerate(counts) for k in range(c)]
     stack = named(ids)
     if 2 * max(counts) > len(ids):
-        with pytest.raises(InputError, match=r"copies of one particle among .*--twin"):
+        with pytest.raises(InputError, match=r"copies of one particle among .*`twin`"):
             twin_of(stack, "permuted", seed)
         return
     shown = shown_to(stack, twin_of(stack, "permuted", seed))
@@ -152,7 +152,7 @@ def test_nearest_views_are_those_of_an_exhaustive_search(counts: list[int], seed
 
 @pytest.mark.parametrize("kind", ["permuted", "same-pose"])
 def test_copies_of_one_particle_alone_have_no_twin(kind) -> None:
-    with pytest.raises(InputError, match="--twin"):
+    with pytest.raises(InputError, match="`twin`"):
         twin_of(named(["1@a.mrcs", "1@a.mrcs#2"]), kind, 0)
 
 

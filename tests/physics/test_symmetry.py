@@ -80,7 +80,7 @@ def test_axis_of_a_cyclic_group_is_z(n):
 def test_unknown_group_is_one_helpful_line(name):
     with pytest.raises(InputError) as caught:
         symmetry_rotations(name)
-    assert str(caught.value).startswith(f"--symmetry: found {name}; expected C1 to")
+    assert str(caught.value).startswith(f"`symmetry`: found {name}; expected C1 to")
     assert caught.value.way_out
 
 

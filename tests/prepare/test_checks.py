@@ -149,6 +149,6 @@ def test_the_table_is_written_and_its_first_row_is_the_message(stack, tmp_path) 
     with pytest.raises(InputError, match="2 of 40 particles") as caught:
         refuse(stack.source, findings, 40)
     assert "row 6 (000006@particles.mrcs)" in str(caught.value)
-    assert "--on-bad drop" in str(caught.value)
+    assert '`on_bad="drop"`' in str(caught.value)
     write_findings(tmp_path, [])
     assert pq.read_table(tmp_path / "findings.parquet").num_rows == 0

@@ -140,7 +140,7 @@ def test_bad_particles_stop_or_are_left_out(stack, tmp_path) -> None:
 
 def test_dark_particles_stop_unless_the_sign_was_given(stack, tmp_path) -> None:
     dark = open_mixed(stack.source, invert_contrast=True)
-    with pytest.raises(InputError, match="--invert-contrast; or --no-invert-contrast"):
+    with pytest.raises(InputError, match="`invert_contrast=True`; or `invert_contrast=False`"):
         pack(dark, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
     done = pack(dark, tmp_path / "packed", Packing(contrast_known=True))
@@ -215,7 +215,7 @@ def test_flat_background_is_found_before_anything_is_written(stack, tmp_path) ->
     pixels[7, 6:10, 6:10] = inside * pixels[8].std() / inside.std() * 3
     pixels.flush()
     folder = tmp_path / "packed"
-    with pytest.raises(InputError, match=r"row 8 .*found a background without noise.*--on-bad"):
+    with pytest.raises(InputError, match=r"row 8 .*found a background without noise.*`on_bad="):
         packed(stack, folder)
     assert not folder.exists()
     done = packed(stack, folder, Packing(on_bad="drop"))
@@ -249,10 +249,10 @@ def test_a_finished_folder_is_kept(stack, tmp_path) -> None:
     [
         (Packing(box=18), "an even number from 4 to 16"),
         (Packing(box=7), "an even number from 4 to 16"),
-        (Packing(downsample=9.0), "--downsample: found a box of 0"),
+        (Packing(downsample=9.0), "`downsample`: found a box of 0"),
         (Packing(downsample=2.0, box=8), "one of them"),
         (Packing(particle_radius=144.0), "Give the radius"),
-        (Packing(dtype="float16", normalise="none"), "--normalise image"),
+        (Packing(dtype="float16", normalise="none"), '`normalise="image"`'),
     ],
 )
 def test_options_that_do_not_fit(stack, tmp_path, packing, words) -> None:

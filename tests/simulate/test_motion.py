@@ -207,9 +207,9 @@ SMALL = SimulateConfig(particles=10, box=16, pixel_size=18.0)
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"only": ("late",)}, "--only: found late; expected one of mature"),
-        ({"only": ("early",), "motion": 5.0}, "--motion: found .* without the part"),
-        ({"motion": 60.0, "pixel_size": 14.82}, "--box: found a side of 237 Å.*molecule's 238 Å"),
+        ({"only": ("late",)}, "`only`: found late; expected one of mature"),
+        ({"only": ("early",), "motion": 5.0}, "`motion`: found .* without the part"),
+        ({"motion": 60.0, "pixel_size": 14.82}, "`box`: found a side of 237 Å.*molecule's 238 Å"),
     ],
 )
 def test_impossible_motion_is_one_helpful_line(tmp_path, options, found):

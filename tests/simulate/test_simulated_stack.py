@@ -159,7 +159,9 @@ def test_another_seed_gives_other_particles(tmp_path):
 def test_taken_folder_is_left_alone(tmp_path):
     simulate(SMALL, tmp_path)
     before = (tmp_path / "particles.mrcs").read_bytes()
-    with pytest.raises(InputError, match=r"other files; expected a new or empty folder.* -o\.$"):
+    with pytest.raises(
+        InputError, match=r"other files; expected a new or empty folder.* another\.$"
+    ):
         simulate(SMALL, tmp_path)
     assert (tmp_path / "particles.mrcs").read_bytes() == before
 

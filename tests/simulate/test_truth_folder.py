@@ -87,7 +87,7 @@ def test_broken_truth_is_an_error(truth, tmp_path, break_it):
 
 
 def test_folder_without_truth_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"no truth.*Check --truth\.$"):
+    with pytest.raises(InputError, match=r"no truth.*Check `truth`\.$"):
         Truth.load(tmp_path)
 
 

@@ -94,7 +94,7 @@ def test_twin_made_of_more_particles_is_kept(stack: ParticleStack) -> None:
 
 def test_impossible_twin_writes_nothing(stack: ParticleStack, tmp_path: Path) -> None:
     one = stack.select(torch.arange(1))
-    with pytest.raises(InputError, match="--twin"):
+    with pytest.raises(InputError, match="`twin`"):
         begin(tmp_path / "run", config("encoder", "permuted"), one, Watch())
     assert not (tmp_path / "run").exists()
 

@@ -51,8 +51,8 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     Args:
         run: A finished run.
         output: New ``.star`` file if the run's input was one, ``.cs`` if it was one; or ``.npy``
-            for the numbers of the chosen rows alone, which every input has and ``--ind`` reads; of
-            a run on packed particles, places in the packed folder.
+            for the numbers of the chosen rows alone, which every input has and the option `ind`
+            reads; of a run on packed particles, places in the packed folder.
         conditions: As in `cryolatent.analysis.selection.choose`; all particles if empty.
 
     Returns:
@@ -64,7 +64,7 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     """
     run.check_finished()
     if output.exists():
-        raise InputError(output, "something there", "a new file", "Choose another -o.")
+        raise InputError(output, "something there", "a new file", "Choose another name.")
     packed = run.manifest.input if run.manifest.input.is_dir() else None
     source = run.manifest.input if packed is None else read_manifest(packed).source
     _check_kind(source, output)
@@ -115,7 +115,7 @@ def _check_kind(source: Path, output: Path) -> None:
             output,
             f"a name that ends in {output.suffix or 'nothing'}, of a run on {source.name}",
             " or ".join(kinds),
-            "Choose another -o; .npy holds row numbers for --ind.",
+            "Choose another ending; .npy holds row numbers for `ind`.",
         )
 
 

@@ -121,7 +121,7 @@ def local_volumes(
     effective = min(max(100, count // 10), count // 2) if effective is None else effective
     if not FEWEST_EFFECTIVE <= effective < count:
         raise InputError(
-            "--effective-particles",
+            "`effective_particles`",
             f"{effective}",
             f"{FEWEST_EFFECTIVE} to less than the run's {count} particles",
             "Ask for another number or train on more particles.",
@@ -154,7 +154,7 @@ def _named(run: Run, latents: Latents, names: tuple[str, ...]) -> list[int]:
     for name in names:
         if name not in position:
             raise InputError(
-                "--at",
+                "`at`",
                 name,
                 f"particles of {run.path}",
                 f"Names are those of the STAR file, such as {latents.ids[0]}.",

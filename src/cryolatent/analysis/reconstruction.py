@@ -274,10 +274,10 @@ def _found_mask(
     mask = half_map_mask(*maps, max(shell / 2, 2.0))
     if not mask.any():
         raise InputError(
-            "--mask auto",
+            '`mask="auto"`',
             "no density above the solvent's noise",
             "a molecule",
-            "Check poses and contrast (--invert-contrast), or give a mask file.",
+            "Check poses and contrast (`invert_contrast`), or give a mask file.",
         )
     return mask
 

@@ -91,11 +91,11 @@ def _meets(run: Run, latents: Latents, condition: str) -> Bool[np.ndarray, " n"]
     columns = quantities(latents)
     if name not in columns or sign not in ORDER:
         known = ", ".join(["cluster", "ids", *columns])
-        raise InputError("--select", condition, FORMS, f"This run has: {known}.")
+        raise InputError("`select`", condition, FORMS, f"This run has: {known}.")
     try:
         return ORDER[sign](columns[name], float(value))
     except ValueError:
-        raise InputError("--select", condition, f"a number after {sign}", "See --help.") from None
+        raise InputError("`select`", condition, f"a number after {sign}", "Give one.") from None
 
 
 def _in_clusters(run: Run, latents: Latents, value: str) -> Bool[np.ndarray, " n"]:
@@ -108,7 +108,7 @@ def _in_clusters(run: Run, latents: Latents, value: str) -> Bool[np.ndarray, " n
     wanted = value.split(",")
     if not all(part.strip().isdecimal() and int(part) <= last for part in wanted):
         raise InputError(
-            "--select", f"cluster={value}", f"numbers from 0 to {last}", "Separate them by commas."
+            "`select`", f"cluster={value}", f"numbers from 0 to {last}", "Separate them by commas."
         )
     return np.isin(labels, [int(part) for part in wanted])
 

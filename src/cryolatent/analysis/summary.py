@@ -127,7 +127,7 @@ class TableMovement(Record):
         return (
             f"WARNING: the table did not move from its start ({correlation}mean displacement "
             f"{self.displacement:.2g} of the prior's standard deviation). Its latents say what the "
-            "start said, not what the images say: raise --table-learning-rate or --epochs."
+            "start said, not what the images say: raise the table's learning rate or the epochs."
         )
 
 

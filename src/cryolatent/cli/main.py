@@ -8,7 +8,7 @@ from types import FrameType
 
 from cryolatent.cli.commands import app
 from cryolatent.cli.helping import HELP_ALL, show_all
-from cryolatent.errors import CryolatentError
+from cryolatent.errors import CryolatentError, with_flags
 
 CONTINUE = "a training continues with --resume; a demo, a study and prepare with the same command"
 DONE, BAD_INPUT, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 4, 130, 143
@@ -73,7 +73,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         case CycloptsError():
             return BAD_INPUT, f"{usage_message(error)} See --help."
         case CryolatentError():
-            return error.exit_code, str(error)
+            return error.exit_code, with_flags(str(error))
         case OSError():
             return BAD_INPUT, f"{error}. Check permissions and free space."
         case KeyboardInterrupt():

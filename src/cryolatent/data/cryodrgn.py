@@ -55,11 +55,11 @@ class ImageList(ParticleFile):
 
     def ctf(self) -> CTF:
         """Images know nothing of the microscope."""
-        raise self._incomplete("transfer functions", "--ctf ctf.pkl")
+        raise self._incomplete("transfer functions", '`ctf="ctf.pkl"`')
 
     def poses(self) -> Poses:
         """Images know nothing of their poses."""
-        raise self._incomplete("poses", "--poses poses.pkl")
+        raise self._incomplete("poses", '`poses="poses.pkl"`')
 
     def _incomplete(self, what: str, option: str) -> InputError:
         return InputError(

@@ -13,7 +13,7 @@ from cryolatent.errors import InputError
 from cryolatent.io import read_cs
 from cryolatent.physics import CTF, Poses
 
-REFINE = "Give the particles of a refinement, or its passthrough file with --passthrough."
+REFINE = "Give the particles of a refinement, or its passthrough file as `passthrough`."
 # field: value that means nothing
 REFUSED = {
     "ctf/scale": 1.0,
@@ -44,7 +44,7 @@ class CryosparcFile(ParticleFile):
         super().__init__(path)
         self.records = read_cs(path)
         self.given = passthrough
-        # a distortion of the image remains where --ctf replaces the optics
+        # a distortion of the image remains where `ctf` replaces the optics
         self._refuse("ctf/anisomag")
 
     def __len__(self) -> int:
@@ -150,7 +150,7 @@ class CryosparcFile(ParticleFile):
                 self.path,
                 "no field blob/path with names",
                 "blob/path for every particle",
-                "Give the particles with their passthrough file (--passthrough).",
+                "Give the particles with their passthrough file (`passthrough`).",
             )
         # '>' marks a path inside the project's folder
         text = (

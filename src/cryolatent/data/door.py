@@ -107,7 +107,7 @@ def particle_file(
         return CryosparcFile(path, tables.passthrough)
     if tables.passthrough is not None:
         raise InputError(
-            "--passthrough", str(tables.passthrough), "a .cs file of particles", "Leave it out."
+            "`passthrough`", str(tables.passthrough), "a .cs file of particles", "Leave it out."
         )
     return ImageList(path, datadir) if suffix in STACKS else RelionFile(path, mixed)
 
@@ -203,7 +203,7 @@ def _check_shells(path: Path, shells: int | None, box: int) -> None:
             path,
             f"{shells} shells asked for",
             f"1 to {box // 2 - 1} at box {box}",
-            "Leave --shells out to use all.",
+            "Leave `shells` out to use all.",
         )
 
 
@@ -216,8 +216,8 @@ def _check_shifts(file: ParticleFile, poses: Poses, side_angstrom: Float[Tensor,
             file.path,
             f"a particle {reach[at]:.1f} Å from the centre",
             f"less than half the box, {side_angstrom[at] / 2:.1f} Å",
-            "Correct the origins, or leave such particles out with cryolatent prepare --on-bad "
-            "drop.",
+            "Correct the origins, or leave such particles out with cryolatent prepare, "
+            '`on_bad="drop"`.',
             row=f"particle row {at + 1}",
         )
 

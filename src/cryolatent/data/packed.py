@@ -185,7 +185,7 @@ def open_packed(
     manifest = read_manifest(folder)
     if shells is not None and not 1 <= shells <= manifest.box // 2 - 1:
         found, expected = f"{shells} shells", f"1 to {manifest.box // 2 - 1}"
-        raise InputError("--shells", found, expected, "Leave it out to use all.")
+        raise InputError("`shells`", found, expected, "Leave it out to use all.")
     count, path = manifest.images or manifest.particles, folder / IMAGES
     try:
         table = pq.read_table(folder / INDEX)

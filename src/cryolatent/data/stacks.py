@@ -163,7 +163,7 @@ def _refuse_merged(names: ImageNames, datadir: Path, files: dict[str, Path]) -> 
                 names.source,
                 f"{other} and {name}, of which {file} is the only trace",
                 "a stack for each name",
-                "Keep the stacks in the folders that the names give, below --datadir.",
+                "Keep the stacks in the folders that the names give, below `datadir`.",
             )
 
 
@@ -239,7 +239,7 @@ def locate_stack(
         source,
         f"no image stack at {', '.join(places)}",
         f"the file that {what} names",
-        "Give the folder that the names are relative to with --datadir.",
+        "Give the folder that the names are relative to as `datadir`.",
         row=row,
     )
 

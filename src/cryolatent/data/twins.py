@@ -51,7 +51,7 @@ def twin_of(stack: AnySource, kind: TwinKind, seed: int, ctf: TwinCtf = "own") -
         shown = derangement(whole, seed)
     elif not isinstance(whole, ParticleStack):
         raise InputError(
-            "--twin", f"{kind} of {whole.domain}", "permuted or noise", "Choose one of these."
+            "`twin`", f"{kind} of {whole.domain}", "permuted or noise", "Choose one of these."
         )
     elif kind == "ctf-only":
         return stack.showing(CtfTwin(whole.disc, shell_rms(whole)))
@@ -265,7 +265,7 @@ def _too_few(stack: Source, found: str) -> InputError:
         stack.source,
         found,
         "another particle for each, which is no copy of it",
-        "Give more particles, or leave --twin out.",
+        "Give more particles, or leave `twin` out.",
     )
 
 

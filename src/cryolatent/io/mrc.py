@@ -32,7 +32,7 @@ def _mapped(path: str | Path) -> _Mapped:
         stat = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            path, "no such file", "an MRC stack", "Check the name, or give its folder (--datadir)."
+            path, "no such file", "an MRC stack", "Check the name, or give its folder (`datadir`)."
         ) from None
     return _mapped_version(str(path), stat.st_mtime_ns, stat.st_size)
 

@@ -43,7 +43,7 @@ def symmetry_rotations(name: str) -> Float[Tensor, "g 3 3"]:
         rotations = turn * Rotation.create_group(group[0]) * turn.inv()
     else:
         raise InputError(
-            "--symmetry",
+            "`symmetry`",
             name,
             f"C1 to C{LARGEST_ORDER}, D1 to D{LARGEST_ORDER}, T, O, I, I1, I2, I3 or I4",
             "Name the point group as in RELION.",

@@ -22,7 +22,7 @@ CONTRAST_IMAGES, CONTRAST_CHUNK = 1000, 64
 FEWEST, CENTRE, EDGE = 16, 0.5, 0.9
 FLAT_BACKGROUND = (
     "a background without noise",
-    "pixels beyond the particle's radius that vary, or --normalise none",
+    "pixels beyond the particle's radius that vary, or no normalisation",
 )
 
 

@@ -71,6 +71,6 @@ def refuse(source: Path, findings: Sequence[ParticleFinding], particles: int) ->
         f"{first.found}; in all {count} of {particles} particles with findings "
         f"({count_checks(bad)})",
         first.expected,
-        "Correct the file, or leave these particles out with --on-bad drop.",
+        'Correct the file, or leave these particles out with `on_bad="drop"`.',
         row=f"particle row {first.row + 1} ({first.particle})",
     )

@@ -55,7 +55,7 @@ class NormalisedImages(ImageSource):
                 self.name(int(positions[bad[0]])),
                 "a background without noise",
                 "pixels beyond the particle's radius that vary",
-                "Extract the particles without a mask, or pack them with --normalise none.",
+                'Extract the particles without a mask, or pack them with `normalise="none"`.',
             )
 
     def name(self, position: int) -> str:

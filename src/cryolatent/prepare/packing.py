@@ -190,11 +190,11 @@ def choose_frame(opened: Opened, packing: Packing) -> Frame:
     frames = [part.frame for part in opened.parts]
     largest = common_frame(frames)
     if packing.downsample is None:
-        option, box = "--box", packing.box
+        option, box = "`box`", packing.box
     elif packing.box is not None:
-        raise InputError("--downsample", "--box beside it", "one of them", "Leave one out.")
+        raise InputError("`downsample`", "`box` beside it", "one of them", "Leave one out.")
     else:
-        option, box = "--downsample", 2 * int(largest.box / packing.downsample / 2)
+        option, box = "`downsample`", 2 * int(largest.box / packing.downsample / 2)
     try:
         frame = common_frame(frames, box)
     except ValueError as error:
@@ -204,14 +204,14 @@ def choose_frame(opened: Opened, packing: Packing) -> Frame:
     radius = packing.particle_radius
     if radius is not None and radius >= frame.side_angstrom / 2:
         raise InputError(
-            "--particle-radius",
+            "`particle_radius`",
             f"{radius:g} Å",
             f"less than half the box, {frame.side_angstrom / 2:g} Å",
             "Give the radius, not the diameter.",
         )
     if packing.dtype == "float16" and packing.normalise == "none":
         found = "float16 without normalisation"
-        raise InputError("--dtype", found, "--normalise image", "Else numbers may not fit.")
+        raise InputError("`dtype`", found, '`normalise="image"`', "Else numbers may not fit.")
     return frame
 
 
@@ -275,7 +275,7 @@ def _same(folder: Path, request: dict[str, Any]) -> PackedManifest:
         return manifest
     changed = _differences(manifest.options, request["options"]) or "of another or changed input"
     raise InputError(
-        folder, f"packed particles, {changed}", "a new folder", "Choose another -o, or remove it."
+        folder, f"packed particles, {changed}", "a new folder", "Choose another, or remove it."
     )
 
 
@@ -299,7 +299,7 @@ def _check_free(folder: Path, request: dict[str, Any]) -> None:
             return
         changed = _differences(plan["options"], request["options"]) or "of another or changed input"
         found = f"an unfinished packing, {changed}"
-    raise InputError(folder, found, "a new or empty folder", "Choose another -o, or remove it.")
+    raise InputError(folder, found, "a new or empty folder", "Choose another, or remove it.")
 
 
 def _check_contrast(stack: ParticleStack, packing: Packing) -> float | None:
@@ -309,7 +309,7 @@ def _check_contrast(stack: ParticleStack, packing: Packing) -> float | None:
             stack.source,
             f"dark particles ({contrast_evidence(score)})",
             "bright ones, once phases are flipped",
-            "Add --invert-contrast; or --no-invert-contrast if you know better.",
+            "Add `invert_contrast=True`; or `invert_contrast=False` if you know better.",
         )
     return score
 

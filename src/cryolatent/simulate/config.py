@@ -16,7 +16,7 @@ class SimulateConfig(BaseModel):
     """Molecule: the built-in 6zu5, a PDB or mmCIF file, or an .npz of blocks."""
 
     states: Path | None = None
-    """JSON file that defines the states of --model, and what turns with --motion."""
+    """JSON file that defines the states of the model, and what turns as it moves."""
 
     only: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     """Simulate only these states; all if left out."""
@@ -50,7 +50,7 @@ class SimulateConfig(BaseModel):
     """Standard deviation of the error of the recorded orientations about each axis, in degrees."""
 
     shift_spread: Annotated[float, Field(ge=0)] = 1.0
-    """Standard deviation of the particles' displacement, in pixels (without --metadata)."""
+    """Standard deviation of the particles' displacement, in pixels (without metadata)."""
 
     shift_error: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the error of the recorded displacements, in pixels."""
@@ -62,10 +62,10 @@ class SimulateConfig(BaseModel):
     """Share of particles that show no molecule but a structureless blob of the same spectrum."""
 
     defocus_min: Annotated[float, Field(gt=0)] = 10_000.0
-    """Smallest underfocus drawn, in Å (without --metadata)."""
+    """Smallest underfocus drawn, in Å (without metadata)."""
 
     defocus_max: Annotated[float, Field(gt=0)] = 25_000.0
-    """Largest underfocus drawn, in Å (without --metadata)."""
+    """Largest underfocus drawn, in Å (without metadata)."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Fixes every random choice."""

@@ -72,7 +72,7 @@ class Molecule:
         for name in names:
             if name not in self.states:
                 known = ", ".join(self.states)
-                raise InputError("--only", name, f"one of {known}", "Correct the state's name.")
+                raise InputError("`only`", name, f"one of {known}", "Correct the state's name.")
         return replace(self, states={name: self.states[name] for name in names or self.states})
 
 
@@ -94,14 +94,14 @@ def load_molecule(source: str, states: Path | None = None) -> Molecule:
     """
     if source == BUILT_IN and states is not None:
         raise InputError(
-            states, "states for the built-in molecule", "its own", "Give --model as well."
+            states, "states for the built-in molecule", "its own", "Give `model` as well."
         )
     if source == BUILT_IN:
         return _built_in()
     path = Path(source)
     if not path.is_file():
         raise InputError(
-            path, "no such file", f"{BUILT_IN}, a PDB, mmCIF or .npz file", "Check --model."
+            path, "no such file", f"{BUILT_IN}, a PDB, mmCIF or .npz file", "Check `model`."
         )
     if path.suffix == ".npz":
         return _blocks(path, states)
@@ -140,7 +140,7 @@ def _selection(
 def _blocks(path: Path, states: Path | None) -> Molecule:
     if states is None:
         raise InputError(
-            path, "blocks without states", "a JSON file {state: [blocks]}", "Give --states."
+            path, "blocks without states", "a JSON file {state: [blocks]}", "Give `states`."
         )
     data = read_arrays(path, ("xyz", "w", "block", "names"))
     positions, electrons = data["xyz"].astype(float), data["w"].astype(float)
@@ -164,10 +164,10 @@ def _structure(path: Path, states: Path | None) -> Molecule:
         atoms = [(chain.name, atom) for chain in structure[0] for res in chain for atom in res]
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(
-            path, f"no structure ({error})", "a PDB or mmCIF file", "Check --model."
+            path, f"no structure ({error})", "a PDB or mmCIF file", "Check `model`."
         ) from None
     if not atoms:
-        raise InputError(path, "no atoms", "a PDB or mmCIF file with atoms", "Check --model.")
+        raise InputError(path, "no atoms", "a PDB or mmCIF file with atoms", "Check `model`.")
     positions = np.array([atom.pos.tolist() for _, atom in atoms])
     electrons = np.array([atom.element.atomic_number * atom.occ for _, atom in atoms], dtype=float)
     chains = np.array([chain for chain, _ in atoms])
@@ -230,7 +230,7 @@ def _read_states(
         ) from None
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
-            path, f"no states ({error})", "a JSON object {state: [parts]}", "Check --states."
+            path, f"no states ({error})", "a JSON object {state: [parts]}", "Check `states`."
         ) from None
     if not states:
         raise InputError(path, "no states", "a JSON object {state: [parts]}", "Add a state.")

@@ -73,7 +73,7 @@ def read_observations(
     data = _read_npz(path)
     available = len(data["quat_xyzw"])
     if available < config.images:
-        asked = f"{config.images} (--particles, --observations)"
+        asked = f"{config.images} (`particles`, `observations`)"
         raise InputError(path, f"{available} poses", asked, "Ask for fewer.")
     rows = np.sort(rng.choice(available, config.images, replace=False))
     quaternions = torch.from_numpy(data["quat_xyzw"][rows].astype(np.float64))

@@ -43,7 +43,7 @@ def simulate(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         found = "other files" if folder.is_dir() else "a file"
-        raise InputError(folder, found, "a new or empty folder", "Choose another -o.")
+        raise InputError(folder, found, "a new or empty folder", "Choose another.")
     molecule = load_molecule(config.model, config.states).only(config.only)
     _check_motion(molecule, config)
     _check_size(molecule, config)
@@ -89,17 +89,17 @@ def _check_motion(molecule: Molecule, config: SimulateConfig) -> None:
         return
     if molecule.hinge is None:
         raise InputError(
-            "--motion",
+            "`motion`",
             f"{config.motion:g} degrees, but nothing in {config.model} that turns",
             "a model with a motion",
-            'Add "motion": {"parts": [...]} to the file of --states.',
+            'Add "motion": {"parts": [...]} to the file of `states`.',
         )
     if not any((molecule.hinge.moving & present).any() for present in molecule.states.values()):
         raise InputError(
-            "--motion",
+            "`motion`",
             f"{config.motion:g} degrees, but states without the part that turns",
             "at least one state with it",
-            "Choose other states with --only.",
+            "Choose other states with `only`.",
         )
 
 
@@ -114,10 +114,10 @@ def _check_size(molecule: Molecule, config: SimulateConfig) -> None:
     side = config.box * config.pixel_size
     if diameter >= side:
         raise InputError(
-            "--box",
+            "`box`",
             f"a side of {side:.0f} Å",
             f"more than the molecule's {diameter:.0f} Å",
-            "Enlarge --box or --pixel-size.",
+            "Enlarge `box` or `pixel_size`.",
         )
 
 

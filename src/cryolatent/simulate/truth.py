@@ -164,7 +164,7 @@ class Truth:
         """
         path = Path(folder) / "truth.npz"
         if not path.is_file():
-            raise InputError(folder, "no truth", "truth.npz of a simulation", "Check --truth.")
+            raise InputError(folder, "no truth", "truth.npz of a simulation", "Check `truth`.")
         columns = read_arrays(path, COLUMNS, MOTION_COLUMNS)
         names = tuple(columns["state_names"].tolist())
         volumes = [read_volume(path.with_name(f"state_{n}.mrc"))[0] for n in range(len(names))]
