@@ -13,7 +13,7 @@ import pytest
 
 from builders import small_stack
 from cryolatent.cli.main import run
-from cryolatent.cli.progress import Meter, duration
+from cryolatent.cli.progress import Meter, bar, duration
 from cryolatent.config.flags import train_flags
 from cryolatent.config.training import flag
 from cryolatent.runs.run import Run
@@ -289,6 +289,24 @@ def test_meter_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     meter.advance(100)
     assert str(meter) == "100%"
     assert [duration(s) for s in (3.0, 600.0, 9000.0)] == ["3 s", "10 min", "2.5 h"]
+
+
+def test_log_files_hear_of_work_after_a_second_then_every_ten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, told = [0.0], []
+    monkeypatch.setattr("cryolatent.cli.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("cryolatent.cli.progress.tell", told.append)
+    with bar() as stage:
+        advance = stage("work", 25)
+        for second in range(1, 26):
+            now[0] = second - 0.5
+            advance(second)
+    assert told == [
+        "work: 8%, about 23 s left",
+        "work: 48%, about 13 s left",
+        "work: 88%, about 3 s left",
+    ]
 
 
 def test_every_command_reads_a_packed_folder(

@@ -9,15 +9,14 @@ from torch import Tensor
 from cryolatent.analysis.clusters import clusters_of
 from cryolatent.analysis.reconstruction import (
     ReconstructionSummary,
-    Stage,
     reconstruct,
-    silent,
     write_maps,
 )
 from cryolatent.analysis.summary import Record
 from cryolatent.errors import InputError
 from cryolatent.io.files import new_folder, write_text_atomically
 from cryolatent.models.latents import Latents
+from cryolatent.progress import Stage, silent
 from cryolatent.runs.run import Run
 
 LEAST_WEIGHT = 1e-3

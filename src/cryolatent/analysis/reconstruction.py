@@ -1,7 +1,6 @@
 """Maps from particles at known poses: half-maps, their correlation, a Wiener-weighted map."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +21,12 @@ from cryolatent.physics.reconstruction import (
     masked_correlation,
     signal_to_noise,
 )
+from cryolatent.progress import Stage, silent
 from cryolatent.runs.run import Run
 
 FEWEST = 10
 RESOLVED = 0.143
 AUTO = "auto"
-Stage = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
@@ -128,11 +127,6 @@ class ReconstructionSummary(Record):
             noise_variance=tuple(made.noise_variance.tolist()),
             images_per_second=made.images_per_second,
         )
-
-
-def silent(name: str, total: int) -> Callable[[int], None]:
-    """A stage of which nobody is told."""
-    return lambda done: None
 
 
 def reconstruct(

@@ -1,7 +1,7 @@
 """Progress on the terminal: a bar where someone watches, a line per epoch elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from cryolatent.progress import Advance, Stage
 
 if TYPE_CHECKING:
     from cryolatent.train import Watch
@@ -78,11 +80,11 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+def bar() -> Iterator[Stage]:
     """Show a progress bar for each stage; in a file a line now and then.
 
     Yields:
-        A function of a stage's name and total that returns a function of the units done.
+        What work is to tell.
     """
     if not console.is_terminal:
         yield _lines
@@ -96,14 +98,14 @@ def bar() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
     )
     with Progress(*columns, console=console) as progress:
 
-        def stage(name: str, total: int) -> Callable[[int], None]:
+        def stage(name: str, total: int) -> Advance:
             task: TaskID = progress.add_task(name, total=total)
             return lambda done: progress.update(task, completed=done)
 
         yield stage
 
 
-def _lines(name: str, total: int) -> Callable[[int], None]:
+def _lines(name: str, total: int) -> Advance:
     """Progress for a file: the first line after a second, then one in `QUIET` seconds."""
     meter, next_ = Meter(name, total), time.monotonic() + 1
 

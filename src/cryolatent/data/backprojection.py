@@ -1,7 +1,5 @@
 """One pass over particles that backprojects their images, a chunk at a time."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +9,7 @@ from cryolatent.data.stack import ParticleStack
 from cryolatent.data.statistics import check_images
 from cryolatent.physics import FourierLattice, slice_lattice
 from cryolatent.physics.backprojection import Sums, filter_images
+from cryolatent.progress import Advance, unwatched
 
 CHUNK_BYTES = 2**25
 NOISE_PARTICLES, SLICES = 512, 32
@@ -20,7 +19,7 @@ def backproject(
     stack: ParticleStack,
     particles: Int[Tensor, " n"],
     weights: Float[Tensor, " n"] | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Advance = unwatched,
 ) -> Sums:
     """Sum the images of some particles on a Fourier lattice with two voxels per cycle.
 

@@ -1,6 +1,5 @@
 """One pass over a stack: every image is checked, and the spectra that training starts from."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.physics import background_spectrum, images_to_disc
+from cryolatent.progress import Advance, unwatched
 
 CHUNK = 256
 
@@ -44,7 +44,7 @@ class StackStatistics:
 def scan(
     stack: ParticleStack,
     radius_pixels: float,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Advance = unwatched,
 ) -> StackStatistics:
     """Read every image once, check it, and average the spectra.
 

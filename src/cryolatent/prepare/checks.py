@@ -1,6 +1,5 @@
 """Every particle looked at before anything is written: images, poses, transfer functions, rows."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from cryolatent.prepare.normalise import normalise
 from cryolatent.prepare.opening import Opened
 from cryolatent.prepare.resample import Frame, resample
 from cryolatent.prepare.work import chunks, over_threads
+from cryolatent.progress import Advance, unwatched
 
 SPREAD_FACTOR = 3.0  # standard deviation against the median's
 SPREADS = 8.0  # and this many robust standard deviations of its logarithm
@@ -102,7 +102,7 @@ class Background:
 def measure(
     opened: Opened,
     workers: int,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Advance = unwatched,
     background: Background | None = None,
 ) -> Moments:
     """Read every image once.

@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +17,7 @@ from cryolatent.data.images import ImageSource
 from cryolatent.data.packed import IMAGES
 from cryolatent.errors import InputError
 from cryolatent.prepare.work import over_threads
+from cryolatent.progress import Advance, unwatched
 
 JOURNAL = "journal.jsonl"
 
@@ -27,7 +28,7 @@ def write_images(
     dtype: str,
     todo: Sequence[range],
     workers: int,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Advance = unwatched,
 ) -> str:
     """Write all images to ``images.npy``; chunks that the journal names are kept if unchanged.
 

@@ -32,13 +32,12 @@ from cryolatent.prepare.normalise import NormalisedImages
 from cryolatent.prepare.opening import Opened
 from cryolatent.prepare.resample import Frame, common_frame
 from cryolatent.prepare.work import available_cores, chunks
+from cryolatent.progress import Stage, silent
 
 PLAN = "preparing.json"
 SAMPLE = 1000
 DARK = -8.0  # standard errors at which there is no doubt
 DOUBT = -3.0
-
-Stage = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def pack(
     *,
     invert_contrast: bool = False,
     workers: int | None = None,
-    stage: Stage = lambda name, total: lambda done: None,
+    stage: Stage = silent,
     show: Callable[[tuple[ParticleFinding, ...]], None] = lambda findings: None,
 ) -> Packed:
     """Check every particle, then write the folder; interrupted, the same call continues.
@@ -101,7 +100,7 @@ def pack(
         packing: Options.
         invert_contrast: Whether `opened` was asked to negate the images, for the record.
         workers: Threads; all cores if left out.
-        stage: Begins a stage of the progress.
+        stage: Told of the progress.
         show: Told of the findings before they stop the work.
 
     Returns:

@@ -1,6 +1,5 @@
 """Simulate a particle stack of known truth: STAR, MRCS and truth folder."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cryolatent.errors import InputError
 from cryolatent.io import new_stack, write_star
 from cryolatent.io.files import new_folder
 from cryolatent.physics import CTF, Poses
+from cryolatent.progress import Advance, unwatched
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.molecule import Molecule, load_molecule
 from cryolatent.simulate.observation import draw_observations, perturb, read_observations
@@ -25,7 +25,7 @@ CHUNK = 256
 def simulate(
     config: SimulateConfig,
     folder: str | Path,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Advance = unwatched,
 ) -> Truth:
     """Write a simulated stack: ``particles.star``, ``particles.mrcs`` and ``truth/``.
 
@@ -143,9 +143,7 @@ def _radius(box: int) -> Tensor:
     return torch.hypot(frequency[:, None], frequency)
 
 
-def _write_images(
-    path: Path, scene: Scene, config: SimulateConfig, progress: Callable[[int], None]
-) -> None:
+def _write_images(path: Path, scene: Scene, config: SimulateConfig, progress: Advance) -> None:
     shape = (config.images, config.box, config.box)
     gain = noise_variance(_radius(config.box), config).sqrt()
     with new_stack(path, shape, config.pixel_size) as stack:
