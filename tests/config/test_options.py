@@ -112,5 +112,5 @@ def test_options_are_read_without_pytorch() -> None:
 
 
 def test_unknown_part_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="--posterior: found oracle; expected exact, categorical"):
+    with pytest.raises(InputError, match="`posterior`: found oracle; expected exact, categorical"):
         TrainConfig.of(posterior="oracle")

@@ -34,12 +34,12 @@ def test_config_survives_its_file(tmp_path: Path) -> None:
     ("text", "found"),
     [
         ("schema = 2\n[posterior]\nzdim = 3\n", "posterior.zdim"),
-        ("schema = 2\n[posterior]\nz_dim = 0\n", "--z-dim = 0"),
-        ('schema = 2\n[objective]\nkind = "mse"\n', "--objective = mse"),
+        ("schema = 2\n[posterior]\nz_dim = 0\n", "`z_dim` = 0"),
+        ('schema = 2\n[objective]\nkind = "mse"\n', "`objective` = mse"),
         ("schema = 2\n[decoder]\nz_dim = 3\n", "decoder.z_dim"),
         ("schema = 2\n[other]\n", "other"),
         ("schema = 3\n", "schema 3"),
-        ("[model]\nzdim = 3\n", "--zdim"),
+        ("[model]\nzdim = 3\n", "`zdim`"),
         ("not toml", "no TOML"),
     ],
 )

@@ -168,11 +168,11 @@ def test_objective_of_digits_is_chosen_by_name() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"decoder": "mlp"}, "--decoder"),
-        ({"posterior": "exact"}, "--decoder"),
-        ({"marching": 2}, "--marching"),
-        ({"augment": True}, "--augment"),
-        ({"coefficient_fraction": 0.5}, "--coefficient-fraction"),
+        ({"decoder": "mlp"}, "`decoder`"),
+        ({"posterior": "exact"}, "`decoder`"),
+        ({"marching": 2}, "`marching`"),
+        ({"augment": True}, "`augment`"),
+        ({"coefficient_fraction": 0.5}, "`coefficient_fraction`"),
     ],
 )
 def test_options_of_particles_are_refused(
@@ -187,7 +187,7 @@ def test_options_of_particles_are_refused(
 
 def test_particles_have_no_pixel_decoder(sources: dict[str, Source], tmp_path: Path) -> None:
     config = small_config("encoder", decoder="pixel")
-    with pytest.raises(InputError, match="--decoder"):
+    with pytest.raises(InputError, match="`decoder`"):
         begin(tmp_path / "run", config, sources["particles"], Watch())
 
 

@@ -201,7 +201,7 @@ def test_bad_data_write_nothing(stack: ParticleStack, tmp_path: Path) -> None:
 def test_taken_folder_is_left_alone(stack: ParticleStack, tmp_path: Path) -> None:
     run = finished(tmp_path / "run", stack, "table", epochs=1)
     before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
-    with pytest.raises(InputError, match=r"another run.*--resume"):
+    with pytest.raises(InputError, match=r"another run.*`resume`"):
         begin(run.path, small_config("encoder"), stack, Watch())
     assert before == {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
 
@@ -258,7 +258,7 @@ def test_extended_run_forgets_its_results_until_it_is_finished(
 
 def test_radius_beyond_the_box_is_refused(stack: ParticleStack, tmp_path: Path) -> None:
     config = small_config("table", particle_radius=150.0)
-    with pytest.raises(InputError, match=r"--particle-radius: found 150 Å.*144 Å.*diameter"):
+    with pytest.raises(InputError, match=r"`particle_radius`: found 150 Å.*144 Å.*diameter"):
         begin(tmp_path / "run", config, stack, Watch())
     assert not (tmp_path / "run").exists()
 

@@ -101,11 +101,11 @@ def test_impossible_twin_writes_nothing(stack: ParticleStack, tmp_path: Path) ->
 
 @pytest.mark.parametrize("posterior", ["exact", "categorical", "table", "point-table"])
 def test_posteriors_that_read_no_images_have_no_twins(posterior: str) -> None:
-    with pytest.raises(InputError, match=r"--twin: found an option of posteriors encoder, semi"):
+    with pytest.raises(InputError, match=r"`twin`: found an option of posteriors encoder, semi"):
         TrainConfig.of(posterior=posterior, twin="permuted")
 
 
 @pytest.mark.parametrize("kind", ["noise", "ctf-only"])
 def test_twin_without_pose_cannot_be_refined_by_gradients(kind: str) -> None:
-    with pytest.raises(InputError, match=rf"--twin: found {kind}; .*'permuted' or 'same-pose'"):
+    with pytest.raises(InputError, match=rf"`twin`: found {kind}; .*'permuted' or 'same-pose'"):
         TrainConfig.of(posterior="semi-amortized", twin=kind)

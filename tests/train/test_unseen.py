@@ -96,7 +96,7 @@ def test_refining_an_encoder_closes_its_gap(runs: Callable[[str], Run], others: 
 
 def test_what_has_no_encoder_cannot_be_refined(runs: Callable[[str], Run], others: Path) -> None:
     run = runs("table")
-    with pytest.raises(InputError, match=r"--refine: found .*table.*encoder"):
+    with pytest.raises(InputError, match=r"`refine`: found .*table.*encoder"):
         infer_unseen(run, open_unseen(run, others), InferConfig(refine=True))
 
 
@@ -135,7 +135,7 @@ def test_files_that_know_their_sign_and_files_that_do_not_have_no_common_default
     runs: Callable[[str], Run], others: Path
 ) -> None:
     run = runs("encoder")
-    with pytest.raises(InputError, match=r"a \.cs file for a run on a \.star file; expected --inv"):
+    with pytest.raises(InputError, match=r"a \.cs file for a run on a \.star file; expected `inv"):
         open_unseen(run, others.with_suffix(".cs"))
     with pytest.raises(InputError, match="no such file"):
         open_unseen(run, others.with_suffix(".cs"), invert_contrast=False)

@@ -94,7 +94,7 @@ class TrainConfig(Section):
         spread = getattr(self.likelihood, "contrast_spread", 0.0)
         if spread and self.objective is not None and not self.objective.averages_contrast:
             raise InputError(
-                "--objective",
+                "`objective`",
                 f"{self.objective.kind} with a contrast spread of {spread:g}",
                 "elbo, which averages over the particles' contrast",
                 "Leave one of them out.",
@@ -102,10 +102,10 @@ class TrainConfig(Section):
         wanted, posterior = self.posterior.closed_form_given, self.posterior.kind
         if self.method.solves_volumes and wanted is None:
             raise InputError(
-                "--method",
+                "`method`",
                 f"{self.method.kind} with posterior {posterior}",
                 f"a posterior in closed form: {_listed(_closed_forms())}",
-                "Leave it out, or choose another --posterior.",
+                "Leave it out, or choose another `posterior`.",
             )
         if wanted is None:
             return self
@@ -113,10 +113,10 @@ class TrainConfig(Section):
         needed = wanted.get(decoder.kind)
         if needed is None:
             raise InputError(
-                "--decoder",
+                "`decoder`",
                 f"{decoder.kind} with posterior {posterior}",
                 f"{_listed(wanted)}, under which that posterior is known in closed form",
-                "Leave it out, or choose another --posterior.",
+                "Leave it out, or choose another `posterior`.",
             )
         if self.method.solves_volumes:
             needed = needed | {"interpolation": "nearest"}
@@ -124,10 +124,10 @@ class TrainConfig(Section):
             found = getattr(decoder, name)
             if found not in (None, value):
                 raise InputError(
-                    flag(name),
+                    option(name),
                     f"{found} with posterior {posterior}",
                     f"{value}, under which that posterior is known in closed form",
-                    "Leave it out, or choose another --posterior.",
+                    "Leave it out, or choose another `posterior`.",
                 )
         return self
 
@@ -248,7 +248,7 @@ class TrainConfig(Section):
             content: dict[str, Any] = tomllib.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise InputError(
-                path, f"no TOML ({error})", "a config file", "Check --config."
+                path, f"no TOML ({error})", "a config file", "Check `config`."
             ) from None
         schema = content.pop("schema", 1)
         if schema not in (1, SCHEMA):
@@ -281,7 +281,7 @@ def known_part(noun: str, kind: str) -> Any:
     """
     if kind not in REGISTRIES[noun].kinds:
         own = "If it is one of your own, import its module first."
-        raise InputError(flag(noun), kind, _listed(REGISTRIES[noun].kinds), own)
+        raise InputError(option(noun), kind, _listed(REGISTRIES[noun].kinds), own)
     return REGISTRIES[noun].options(kind)
 
 
@@ -343,7 +343,7 @@ def stray(name: str, kinds: Mapping[str, str]) -> InputError:
     if name == "objective":
         found = "an option of method gradient"
     return InputError(
-        flag(name), found, f"options of {chosen}", "Leave it out, or choose the part that has it."
+        option(name), found, f"options of {chosen}", "Leave it out, or choose the part that has it."
     )
 
 
@@ -378,7 +378,19 @@ def wrong_value(error: ValidationError) -> InputError:
         message = first["msg"].removeprefix("Value error, ")
         return InputError("options", message, "options that fit each other", "See their help.")
     name = str(first["loc"][0])
-    return InputError(flag(name), str(first["input"]), first["msg"], "See its help.")
+    return InputError(option(name), str(first["input"]), first["msg"], "See its help.")
+
+
+def option(name: str) -> str:
+    """An option as errors name it; the command line shows it as its flag.
+
+    Args:
+        name: Name in the config file.
+
+    Returns:
+        Such as ``z_dim`` in backticks.
+    """
+    return f"`{name}`"
 
 
 def flag(name: str) -> str:

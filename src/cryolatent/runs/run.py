@@ -61,7 +61,7 @@ class Run(Recorder):
         if path.is_dir() and not any(path.iterdir()):
             return
         if (path / "manifest.json").exists():
-            found, way_out = "another run", "Choose another -o, or continue it with --resume."
+            found, way_out = "another run", "Choose another -o, or continue it with `resume`."
         elif path.exists():
             found, way_out = "other files", "Choose another -o."
         else:

@@ -96,7 +96,7 @@ def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
     wanted = "gaussian" if source.geometry.shells else "bernoulli"
     if config.likelihood.kind != wanted and config.likelihood.kind in ("gaussian", "bernoulli"):
         kinds = ("particles", "mlp or subspace") if source.geometry.shells else ("digits", "pixel")
-        raise InputError("--decoder", config.decoder.kind, kinds[1], f"These are {kinds[0]}.")
+        raise InputError("`decoder`", config.decoder.kind, kinds[1], f"These are {kinds[0]}.")
     statistics, radius = None, config.data.particle_radius
     if isinstance(source, ParticleStack):
         watch.stage("reading particles", len(source.images))
@@ -126,7 +126,7 @@ def named_device(name: str) -> torch.device:
     try:
         return device_named(name)
     except ValueError as error:
-        raise InputError("--device", str(error), "auto or cpu", "Leave it out.") from None
+        raise InputError("`device`", str(error), "auto or cpu", "Leave it out.") from None
 
 
 def radius_pixels(radius_angstrom: float | None, stack: ParticleStack) -> float:
@@ -148,7 +148,7 @@ def radius_pixels(radius_angstrom: float | None, stack: ParticleStack) -> float:
     limit = half * stack.pixel_size_angstrom
     if radius_angstrom >= limit:
         raise InputError(
-            "--particle-radius",
+            "`particle_radius`",
             f"{radius_angstrom:g} Å",
             f"less than half the box, {limit:g} Å",
             "Give the radius, not the diameter.",

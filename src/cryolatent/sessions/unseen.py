@@ -71,7 +71,7 @@ def open_unseen(
         raise InputError(
             particles,
             f"{given} for a run on {trained}",
-            "--invert-contrast or --no-invert-contrast",
+            "`invert_contrast` or `invert_contrast=False`",
             "Say whether its images are to be negated; the sign that a .cs file gives, or that "
             "images were packed with, is applied anyway.",
         )
@@ -155,7 +155,7 @@ def infer_unseen(
         )
     if options.refine and not own.is_amortised:
         raise InputError(
-            "--refine",
+            "`refine`",
             f"a run with posterior {run.config.posterior.kind}",
             "an amortised posterior, encoder or semi-amortized",
             "Leave it out: exact posteriors have no gap, and tables are always fitted.",

@@ -141,7 +141,7 @@ def _usable(run: Run, q: Distribution, posterior: Posterior) -> DiagonalNormal:
             run.path,
             f"{run.config.posterior.kind} latents of {q.mean.shape[1]} dimensions",
             f"normal latents of {posterior.z_dim}",
-            f"Give --z-dim {q.mean.shape[1]}, or another run.",
+            f"Give `z_dim` {q.mean.shape[1]}, or another run.",
         )
     return q.as_diagonal()
 

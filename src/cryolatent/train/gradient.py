@@ -69,9 +69,9 @@ class Gradient(Method):
             return
         options = self.options
         unfit = {
-            "--coefficient-fraction": (options.coefficient_fraction != 1, "1"),
-            "--marching": (options.marching != 0, "0"),
-            "--augment": (system.posterior.augments, "no augmentation"),
+            "`coefficient_fraction`": (options.coefficient_fraction != 1, "1"),
+            "`marching`": (options.marching != 0, "0"),
+            "`augment`": (system.posterior.augments, "no augmentation"),
         }
         for option, (wrong, expected) in unfit.items():
             if wrong:
@@ -211,7 +211,7 @@ def check_finite(terms: LossTerms, batch: Batch, stack: Source, progress: Progre
     raise NonFiniteError(
         f"epoch {progress.epoch}, step {progress.step}: the loss of particle "
         f"{stack.ids[int(batch.index[row])]} is {total} (reconstruction {reconstruction}, "
-        f"prior term {kl}). Begin a new run with a lower --learning-rate."
+        f"prior term {kl}). Begin a new run with a lower `learning_rate`."
     )
 
 

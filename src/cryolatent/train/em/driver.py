@@ -94,14 +94,14 @@ class ExpectationMaximisation(Method):
         """The posterior is in closed form, and the examples are particles."""
         if not system.posterior.is_closed_form:
             raise InputError(
-                "--method",
+                "`method`",
                 f"em with {type(system.posterior).__name__}",
                 "a posterior in closed form",
                 "Train it by gradient.",
             )
         if not isinstance(source, ParticleStack):
             raise InputError(
-                "--method", "em", "a method for pictures", "Choose encoder or table: gradient."
+                "`method`", "em", "a method for pictures", "Choose encoder or table: gradient."
             )
 
     def first_tensors(self, source: Source, setting: Setting) -> dict[str, Tensor]:
@@ -159,7 +159,7 @@ class ExpectationMaximisation(Method):
                 stack.source,
                 f"{len(stack)} particles, {len(held)} of them kept aside",
                 f"at least {LEAST_HELD}",
-                "Give more particles or a larger --hold-out.",
+                "Give more particles or a larger `hold_out`.",
             )
         device, contrast = system.device, system.model.likelihood.contrast
         kept, aside = (FilteredStack(stack, rows, device=device) for rows in (parts, held))
@@ -212,7 +212,7 @@ class Expedition:
         if not isfinite(entry["objective"]):
             raise NonFiniteError(
                 f"pass {progress.epoch}, shells {entry['shells']}: the evidence is "
-                f"{entry['evidence']}. Check the particles with a smaller --shells."
+                f"{entry['evidence']}. Check the particles with a smaller `shells`."
             )
         entry = {
             "epoch": progress.epoch,
