@@ -47,18 +47,8 @@ class Shown(NamedTuple):
     twin_ctf: Literal["own", "target"]
 
 
-class EncoderOptions(PosteriorOptions):
-    """A network reads the image: one pass, the same for all particles."""
-
-    twin: Literal["permuted", "noise", "same-pose", "ctf-only"] | None = None
-    """Control: what the posterior is shown in place of its particle, for all particles: another
-    particle, white noise, another particle seen from nearly the same direction, or nothing but the
-    transfer function. What is reconstructed stays. Posterior semi-amortized needs a twin with a
-    pose, permuted or same-pose."""
-
-    twin_ctf: Literal["own", "target"] = "own"
-    """Transfer function that the evidence carries: the shown image's own, or the target's, as in
-    the report's code."""
+class NetworkOptions(PosteriorOptions):
+    """Posteriors with a network that reads images."""
 
     encoder_width: Positive = 256
     """Units per layer of the encoder."""
@@ -72,6 +62,20 @@ class EncoderOptions(PosteriorOptions):
     evidence_frame: Literal["raw", "aligned"] = "raw"
     """Images as the encoder sees them: as recorded, or with the displacement and in-plane rotation
     of their own poses undone."""
+
+    twin_ctf: Literal["own", "target"] = "own"
+    """Transfer function that the evidence carries: the shown image's own, or the target's, as in
+    the report's code."""
+
+
+class EncoderOptions(NetworkOptions):
+    """A network reads the image: one pass, the same for all particles."""
+
+    twin: Literal["permuted", "noise", "same-pose", "ctf-only"] | None = None
+    """Control: what the posterior is shown in place of its particle, for all particles: another
+    particle, white noise, another particle seen from nearly the same direction, or nothing but the
+    transfer function. What is reconstructed stays. Posterior semi-amortized needs a twin with a
+    pose, permuted or same-pose."""
 
     augment: bool = False
     """Turn and displace the images that the posterior sees by random amounts in each step, poses
@@ -83,29 +87,12 @@ class EncoderOptions(PosteriorOptions):
         return Shown(self.twin, self.twin_ctf)
 
 
-class SemiAmortizedOptions(PosteriorOptions):
+class SemiAmortizedOptions(NetworkOptions):
     """An encoder proposes, the model's own gradients refine."""
 
     twin: Literal["permuted", "same-pose"] | None = None
     """Control: another particle in place of each, for all particles; one with a pose, which the
     model's own gradients need."""
-
-    twin_ctf: Literal["own", "target"] = "own"
-    """Transfer function that the evidence carries: the shown image's own, or the target's, as in
-    the report's code."""
-
-    encoder_width: Positive = 256
-    """Units per layer of the encoder."""
-
-    encoder_layers: Positive = 3
-    """Hidden layers of the encoder."""
-
-    encoder_residual: bool = True
-    """Whether each hidden layer of the encoder is added to its input."""
-
-    evidence_frame: Literal["raw", "aligned"] = "raw"
-    """Images as the encoder sees them: as recorded, or with the displacement and in-plane rotation
-    of their own poses undone."""
 
     refinement_steps: Positive = 3
     """Gradient steps that refine the encoder's proposal."""
