@@ -165,10 +165,10 @@ def climb_charts(findings: Sequence[Findings]) -> list[Chart]:
 
 def _climb_chart(findings: Findings) -> Chart:
     figure, axes = new_figure(*SMALL)
-    final = {(e["shells"], e["volumes"]): e["objective"] for e in findings.epochs}
-    lines: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
+    final = {_climb(entry): entry["objective"] for entry in findings.epochs}
+    lines: dict[tuple[int, ...], list[tuple[int, float]]] = {}
     for entry in findings.epochs:
-        key = (entry["shells"], entry["volumes"])
+        key = _climb(entry)
         gap = max(entry["objective"] - final[key], CLIMB_FLOOR)
         lines.setdefault((entry["curve"], *key), []).append((entry["epoch"] + 1, gap))
     for points in lines.values():
@@ -185,6 +185,11 @@ def _climb_chart(findings: Findings) -> Chart:
     return Chart(
         f"Penalised evidence, {findings.label}", alt, to_svg(figure, f"climb-{findings.number}")
     )
+
+
+def _climb(entry: dict) -> tuple[int, ...]:
+    """What the evidence of a pass compares with: that of the same shells and the same volumes."""
+    return entry["shells"], entry["volumes"], int(entry.get("states", False))
 
 
 def choice_charts(findings: Sequence[Findings]) -> list[Chart]:

@@ -219,6 +219,7 @@ class Search:
                 "curve": self.curve,
                 "shells": lattice.disc.radius,
                 "volumes": len(fields),
+                "states": posterior.gives_states,
                 "evidence": found.evidence / particles,
                 "objective": (found.evidence - space.penalty(fields)) / particles,
                 "kl": found.kl / particles,
