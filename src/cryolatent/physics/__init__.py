@@ -9,6 +9,13 @@ from cryolatent.physics.aberrations import (
     zernike_polynomial,
 )
 from cryolatent.physics.ctf import CTF, electron_wavelength_angstrom
+from cryolatent.physics.first_order import (
+    SHIFTS,
+    TURNS,
+    PerturbedProducts,
+    perturbed_products,
+    tangents,
+)
 from cryolatent.physics.grid import (
     ALL_COEFFICIENTS,
     CoefficientSubset,
@@ -58,11 +65,14 @@ __all__ = [
     "CTF",
     "EVEN",
     "ODD",
+    "SHIFTS",
+    "TURNS",
     "CoefficientSubset",
     "FourierDisc",
     "FourierLattice",
     "Interpolation",
     "NormalEquations",
+    "PerturbedProducts",
     "Poses",
     "apply_normal",
     "background_spectrum",
@@ -80,6 +90,7 @@ __all__ = [
     "insert_slices",
     "lattice_half_space",
     "pack",
+    "perturbed_products",
     "plane_rotation",
     "quarter_turn",
     "residual_power",
@@ -94,6 +105,7 @@ __all__ = [
     "soft_sphere",
     "solvent_mask",
     "symmetry_rotations",
+    "tangents",
     "turn_ctf",
     "turn_polynomial",
     "turn_poses",

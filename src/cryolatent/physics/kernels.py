@@ -149,6 +149,92 @@ def slice_products(values, images, weights, gains, geometry, gram, inner):
 
 
 @kernel
+def perturbed_products(
+    values, tangent, images, weights, gains, geometry, wave, gram, inner, cross, own, pull
+):
+    """`slice_products`, with the derivatives of one volume by pose beside the components.
+
+    `tangent` holds the volume and its derivatives by turns about its own axes. With h_b the
+    derivatives of the slice by turns about the image's axes and by shifts in pixels:
+    ``cross[n, c, b] = Σ_k gain w Re(g_c* h_b)``, ``own`` the same of h with h, packed, and
+    ``pull[n, b] = Σ_k gain Re(h_b* x)``; `wave` is 2 pi over the box.
+    """
+    rotations, coordinates, scale, reach, _ = geometry
+    components, size = values.shape[1], coordinates.shape[0]
+    independent = gram.shape[1] == components
+    real, imaginary = np.empty((2, components, size), np.float32)
+    slope_real, slope_imaginary = np.empty((2, 5, size), np.float32)
+    image_real, image_imaginary, weight, signs = np.empty((4, size), np.float32)
+    voxels = np.empty(size, np.int32)
+    for n in range(rotations.shape[0]):
+        turn = rotations[n]
+        _place(turn, coordinates, scale, reach, voxels, signs)
+        for k in range(size):
+            weight[k] = gains[k] * weights[n, k]
+            image_real[k] = gains[k] * images[n, k].real
+            image_imaginary[k] = gains[k] * images[n, k].imag * signs[k]
+        for k in range(size):
+            voxel = voxels[k]
+            for c in range(components):
+                value = values[voxel, c]
+                real[c, k], imaginary[c, k] = value.real, value.imag
+            mean, x, y, z = (
+                tangent[voxel, 0],
+                tangent[voxel, 1],
+                tangent[voxel, 2],
+                tangent[voxel, 3],
+            )
+            for b in range(3):
+                slope_real[b, k] = turn[b, 0] * x.real + turn[b, 1] * y.real + turn[b, 2] * z.real
+                slope_imaginary[b, k] = (
+                    turn[b, 0] * x.imag + turn[b, 1] * y.imag + turn[b, 2] * z.imag
+                )
+            # -2 pi i k times the slice; where the point was brought to the other side, conjugated
+            for b in range(2):
+                factor = wave * coordinates[k, b] * signs[k]
+                slope_real[3 + b, k] = factor * mean.imag
+                slope_imaginary[3 + b, k] = -factor * mean.real
+        pair = 0
+        for c in range(components):
+            total = np.float32(0)
+            for k in range(size):
+                total += real[c, k] * image_real[k] + imaginary[c, k] * image_imaginary[k]
+            inner[n, c] = total
+            for d in range(c if independent else 0, c + 1):
+                total = np.float32(0)
+                for k in range(size):
+                    total += weight[k] * (
+                        real[c, k] * real[d, k] + imaginary[c, k] * imaginary[d, k]
+                    )
+                gram[n, pair] = total
+                pair += 1
+            for b in range(5):
+                total = np.float32(0)
+                for k in range(size):
+                    total += weight[k] * (
+                        real[c, k] * slope_real[b, k] + imaginary[c, k] * slope_imaginary[b, k]
+                    )
+                cross[n, c, b] = total
+        pair = 0
+        for b in range(5):
+            total = np.float32(0)
+            for k in range(size):
+                total += (
+                    slope_real[b, k] * image_real[k] + slope_imaginary[b, k] * image_imaginary[k]
+                )
+            pull[n, b] = total
+            for d in range(b + 1):
+                total = np.float32(0)
+                for k in range(size):
+                    total += weight[k] * (
+                        slope_real[b, k] * slope_real[d, k]
+                        + slope_imaginary[b, k] * slope_imaginary[d, k]
+                    )
+                own[n, pair] = total
+                pair += 1
+
+
+@kernel
 def insert_normal(images, weights, gains, seconds, firsts, geometry, matrix, vector):
     """Add observations to the normal equations of their nearest voxels.
 

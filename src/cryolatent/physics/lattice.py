@@ -77,12 +77,17 @@ class FourierLattice:
         return side
 
     @cached_property
-    def frequency(self) -> Float[Tensor, " v"]:
-        """Distance of each voxel from the origin, in cycles per box."""
+    def coordinates(self) -> Float[Tensor, "v 3"]:
+        """Each voxel's frequency (kx, ky, kz), in cycles per box."""
         axis = torch.arange(-self.reach, self.reach + 1, device=self.device).float()
         half = torch.arange(self.reach + 1, device=self.device).float()
-        squared = axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2
-        return squared.sqrt().flatten() / self.oversampling
+        z, y, x = torch.meshgrid(axis, axis, half, indexing="ij")
+        return torch.stack([x, y, z], dim=-1).view(-1, 3) / self.oversampling
+
+    @cached_property
+    def frequency(self) -> Float[Tensor, " v"]:
+        """Distance of each voxel from the origin, in cycles per box."""
+        return self.coordinates.square().sum(-1).sqrt()
 
     @cached_property
     def inside(self) -> Bool[Tensor, " v"]:
@@ -235,6 +240,23 @@ class FourierLattice:
         cube = (values * smaller.inside[:, None]).view(*smaller.shape, -1)
         grown[middle, middle, : smaller.reach + 1] = cube
         return grown.view(self.size, -1)
+
+    def cropped(
+        self, values: Complex[Tensor, "v c"], smaller: "FourierLattice"
+    ) -> Complex[Tensor, "u c"]:
+        """Keep the voxels of a lattice of fewer shells.
+
+        Args:
+            values: Fourier values at this lattice's voxels.
+            smaller: A lattice of the same box and oversampling.
+
+        Returns:
+            Fourier values at the smaller lattice's voxels.
+        """
+        gap = self.reach - smaller.reach
+        middle = slice(gap, gap + 2 * smaller.reach + 1)
+        cube = values.view(*self.shape, -1)[middle, middle, : smaller.reach + 1]
+        return cube.reshape(smaller.size, -1)
 
     def to_volumes(
         self, values: Complex[Tensor, "v c"], gridding_power: int = 2

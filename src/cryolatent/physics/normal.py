@@ -113,8 +113,8 @@ def reference_slice_products(
 ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n c"]]:
     """`slice_products` in plain PyTorch, on any device."""
     parts = []
-    for rows in _chunks(len(images), lattice.disc.size * values.shape[1]):
-        g = torch.view_as_real(_nearest(values, rotations[rows], lattice)).transpose(2, 3)
+    for rows in row_chunks(len(images), lattice.disc.size * values.shape[1]):
+        g = torch.view_as_real(nearest(values, rotations[rows], lattice)).transpose(2, 3)
         x = torch.view_as_real(images[rows] * gains)
         inner = torch.einsum("nkpc,nkp->nc", g, x)
         w = weights[rows] * gains
@@ -201,7 +201,7 @@ class NormalEquations:
             )
         matrix, vector = self._tensors
         second, first = moments
-        for rows in _chunks(len(images), images.shape[1] * pairs_):
+        for rows in row_chunks(len(images), images.shape[1] * pairs_):
             voxels, flipped = _touched(rotations[rows], self.lattice)
             w = (weights[rows] * gains)[..., None] * second[rows, None]
             x = images[rows] * gains
@@ -315,8 +315,8 @@ def reference_residual_power(
     """`residual_power` in plain PyTorch, on any device."""
     second, first = moments
     power = values.real.new_zeros(lattice.disc.radius + 1, dtype=torch.double)
-    for rows in _chunks(len(images), lattice.disc.size * values.shape[1]):
-        g = _nearest(values, rotations[rows], lattice)
+    for rows in row_chunks(len(images), lattice.disc.size * values.shape[1]):
+        g = nearest(values, rotations[rows], lattice)
         expected = (g * first[rows, None]).sum(-1)
         cross = (images[rows].conj() * expected).real
         if second.shape[1] == values.shape[1]:
@@ -333,15 +333,33 @@ AT_ONCE = 2**25
 """Numbers in the largest temporary tensor of the versions in plain PyTorch."""
 
 
-def _chunks(rows: int, numbers: int) -> list[slice]:
-    """Slices of rows that hold so many numbers each, few enough for memory."""
+def row_chunks(rows: int, numbers: int) -> list[slice]:
+    """Divide rows among slices that are few enough for memory.
+
+    Args:
+        rows: Their number.
+        numbers: How many numbers a row takes.
+
+    Returns:
+        Slices, in order.
+    """
     step = max(1, AT_ONCE // max(1, numbers))
     return [slice(first, min(first + step, rows)) for first in range(0, max(1, rows), step)]
 
 
-def _nearest(
+def nearest(
     values: Complex[Tensor, "v c"], rotations: Float[Tensor, "n 3 3"], lattice: FourierLattice
 ) -> Complex[Tensor, "n k c"]:
+    """Slices from the nearest voxels, in plain PyTorch.
+
+    Args:
+        values: Components at the lattice's voxels.
+        rotations: Rotation of each slice.
+        lattice: Where the values belong.
+
+    Returns:
+        Coefficients of the lattice's disc.
+    """
     voxels, flipped = _touched(rotations, lattice)
     read = values[voxels]
     return torch.where(flipped[..., None], read.conj(), read)

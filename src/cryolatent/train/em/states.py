@@ -9,7 +9,7 @@ from torch import Tensor
 from cryolatent.models import Categorical
 from cryolatent.models.mixture import Mixture
 from cryolatent.physics import FourierLattice
-from cryolatent.train.em.search import CG_STEPS, CONSENSUS_STEPS, Search, regrown
+from cryolatent.train.em.search import CG_STEPS, CONSENSUS_STEPS, EDGE, Search, regrown
 from cryolatent.train.em.subspace import Subspace
 from cryolatent.train.em.volumes import MaskedVolumes
 
@@ -79,8 +79,8 @@ def march(search: Search, states: States, shells: int, *, last: bool) -> States:
     # one ratio for all: the differences are an arbitrary basis
     space = search.space(lattice, ratios.mean().expand(len(ratios)), mixing)
     fields = regrown(before.transform(states.fields), before.lattice, space)
-    fields[:1] = search.consensus(lattice) * len(fields) ** 0.5
     log_weights = states.log_weights
+    fields[:1] += _to_consensus(space, fields, log_weights, search.consensus(lattice))
     passes = LAST_PASSES if last else FIRST_PASSES if lattice == before.lattice else PASSES
     cg_steps = CONSENSUS_STEPS if last else CG_STEPS
     for number in range(passes):
@@ -92,6 +92,23 @@ def march(search: Search, states: States, shells: int, *, last: bool) -> States:
         if found.noise is not None:
             search.set_noise(found.noise)
     return States(space, fields, log_weights)
+
+
+def _to_consensus(
+    space: MaskedVolumes,
+    fields: Float[Tensor, "k z y x"],
+    log_weights: Float[Tensor, " k"],
+    consensus: Float[Tensor, "1 z y x"],
+) -> Float[Tensor, "1 z y x"]:
+    """What the first field lacks for the states' mean, weighted by populations, to be the consensus.
+
+    An unweighted mean would push states of unequal populations off what they explain.
+    """
+    share = log_weights.exp() @ space.mixing
+    mask = space.mask[:1]
+    others = (space.mask * fields)[1:] / mask.clamp(min=EDGE) * (mask > EDGE)
+    mean = share[0] * fields[:1] + torch.einsum("f,fzyx->zyx", share[1:], others)
+    return (consensus - mean) / share[0]
 
 
 def _refitted(search: Search, space: MaskedVolumes, fields: Tensor) -> MaskedVolumes:
