@@ -109,7 +109,7 @@ PAIRS = [(posterior, decoder) for posterior in POSTERIORS for decoder in decoder
 
 
 def model_with(decoder: Decoder, posterior: str = "") -> GenerativeModel:
-    contrast = Contrast.of_spread(0.2 if "contrast" in posterior else 0.0)
+    contrast = Contrast(0.2 if "contrast" in posterior else 0.0)
     return GenerativeModel(decoder, FourierGaussian(DISC, FLAT.background, FLAT.power, contrast))
 
 

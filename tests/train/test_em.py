@@ -34,7 +34,7 @@ def compare(
     stack: ParticleStack, model: GenerativeModel, posterior: ClosedForm, spread: float
 ) -> None:
     """Both ways to the same posteriors: filtered images and compiled products, and batches."""
-    contrast = model.likelihood.contrast = Contrast.of_spread(spread)
+    contrast = model.likelihood.contrast = Contrast(spread)
     decoder, noise = model.decoder, model.likelihood.noise_spectrum
     (part,) = filtered(stack)
     values = decoder.lattice.from_volumes(decoder.volumes.detach() * decoder.scale, -1)
@@ -87,7 +87,7 @@ def ascend(
     stack: ParticleStack, space: MaskedVolumes, posterior: ClosedForm, spread: float
 ) -> list[float]:
     """The penalised evidence at every pass."""
-    contrast = Contrast.of_spread(spread)
+    contrast = Contrast(spread)
     noise = spectra(stack).background[: space.lattice.disc.radius + 1]
     parts = filtered(stack, space.lattice.disc.radius)
     fields = torch.randn(space.prior.shape[1], *(space.lattice.side,) * 3) * 0.02

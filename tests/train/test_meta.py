@@ -61,7 +61,7 @@ def test_a_pass_of_expectation_maximisation(kind: str, spread: float) -> None:
         noise,
         lattice,
         posterior,
-        Contrast.of_spread(spread),
+        Contrast(spread),
         refit_noise=True,
     )
     assert found.evidence.device == found.matrix.device == META

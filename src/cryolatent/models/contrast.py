@@ -2,41 +2,53 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NODES = 7
-
 
 @dataclass(frozen=True)
 class Contrast:
-    """A discrete prior of the particles' contrast.
+    """A normal prior of the particles' contrast about one.
 
     Args:
-        values: Contrasts.
-        log_weights: Logarithms of their probabilities.
+        spread: Standard deviation; 0 fixes the contrast at one.
     """
 
-    values: Float[Tensor, " q"]
-    log_weights: Float[Tensor, " q"]
+    spread: float = 0.0
 
-    @staticmethod
-    def of_spread(spread: float) -> "Contrast":
-        """A normal distribution about one, as Gauss-Hermite quadrature sees it.
+    def scaled(self, gram: Float[Tensor, "*n"], inner: Float[Tensor, "*n"]) -> "Scaled":
+        """How well an expected observation explains an image at its unknown contrast.
+
+        The log density ``a y - ½ a² G`` is quadratic in the contrast a, which is integrated out in
+        closed form.
 
         Args:
-            spread: Standard deviation; 0 fixes the contrast at one.
+            gram: G, the expected observation's weighted power.
+            inner: y, its weighted inner product with the image.
 
         Returns:
-            Nodes and weights.
+            The contrast's posterior, and the evidence.
         """
-        if spread == 0:
-            return Contrast(torch.ones(1), torch.zeros(1))
-        nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-        weights = torch.from_numpy(weights / weights.sum()).log().float()
-        return Contrast(torch.from_numpy(1 + spread * nodes).float(), weights)
+        variance = self.spread**2
+        shrink, lack = 1 + variance * gram, inner - gram
+        evidence = inner - 0.5 * gram + 0.5 * (variance * lack.square() / shrink - shrink.log())
+        return Scaled(evidence, 1 + variance * lack / shrink, variance / shrink)
 
 
-ONE = Contrast.of_spread(0.0)
+@dataclass(frozen=True)
+class Scaled:
+    """An expected observation at an unknown contrast.
+
+    Args:
+        gain: Log evidence of the image, relative to an empty image's.
+        mean: Posterior mean of the contrast.
+        variance: Its posterior variance.
+    """
+
+    gain: Float[Tensor, "*n"]
+    mean: Float[Tensor, "*n"]
+    variance: Float[Tensor, "*n"]
+
+
+ONE = Contrast()

@@ -8,6 +8,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
 from cryolatent.data import Batch
+from cryolatent.models.contrast import ONE
 from cryolatent.models.decoders import Decoder
 from cryolatent.models.likelihood import Likelihood
 
@@ -51,8 +52,13 @@ class GenerativeModel(nn.Module):
         Returns:
             Nats per particle.
         """
-        score = self._scores(batch, predicted)
-        return score[..., 0] if score.shape[-1] == 1 else -(-score).logsumexp(-1)
+        likelihood = self.likelihood
+        known = likelihood.negative_log(batch.images, predicted, batch.subset)
+        total = batch.sum_by_particle(known)
+        if likelihood.contrast == ONE:
+            return total
+        gram, inner = self._inner_products(batch, predicted)
+        return total + (inner - 0.5 * gram) - likelihood.contrast.scaled(gram, inner).gain
 
     @torch.no_grad()
     def observe(self, batch: Batch, predicted: Inexact[Tensor, "obs k"]) -> None:
@@ -62,28 +68,23 @@ class GenerativeModel(nn.Module):
             batch: The particles, with the images to be explained.
             predicted: Expected observations of a posterior sample, at contrast one.
         """
-        values, likelihood = self.likelihood.contrast.values, self.likelihood
-        if len(values) == 1:
+        likelihood = self.likelihood
+        if likelihood.contrast == ONE:
             likelihood.observe(batch.images, predicted, batch.subset)
             return
-        shares = (-self._scores(batch, predicted)).softmax(-1)[batch.owner]
-        for a, share in zip(values, shares.unbind(-1), strict=True):
-            likelihood.observe(batch.images, a * predicted, batch.subset, share)
+        found = likelihood.contrast.scaled(*self._inner_products(batch, predicted))
+        half = torch.full((len(batch.images),), 0.5, device=batch.images.device)
+        # squares at one deviation to both sides have the mean of all
+        for side in (-1, 1):
+            a = (found.mean + side * found.variance.sqrt())[batch.owner]
+            likelihood.observe(batch.images, a[:, None] * predicted, batch.subset, half)
 
-    def _scores(
+    def _inner_products(
         self, batch: Batch, predicted: Inexact[Tensor, "obs k"]
-    ) -> Float[Tensor, "n contrasts"]:
-        """``-log p(x, a | z)`` at each contrast a."""
-        contrast, likelihood = self.likelihood.contrast, self.likelihood
-        if len(contrast.values) == 1:
-            terms = [likelihood.negative_log(batch.images, predicted, batch.subset)]
-        else:
-            terms = [
-                likelihood.negative_log(batch.images, a * predicted, batch.subset)
-                for a in contrast.values
-            ]
-        total = torch.stack([batch.sum_by_particle(term) for term in terms], dim=-1)
-        return total - contrast.log_weights.to(total.device)
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        found = self.likelihood.inner_products(batch.images, predicted, batch.subset)
+        gram, inner = map(batch.sum_by_particle, found)
+        return gram, inner
 
     def misfit(self, batch: Batch) -> Callable[[Float[Tensor, "n zdim"]], Float[Tensor, " n"]]:
         """How badly latents explain some particles, for many latents of the same particles.

@@ -57,6 +57,27 @@ class Likelihood(nn.Module, ABC):
             One value per observation, an unbiased estimate of that of all coefficients.
         """
 
+    def inner_products(
+        self,
+        images: Inexact[Tensor, "obs k"],
+        predicted: Inexact[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
+    ) -> tuple[Float[Tensor, " obs"], Float[Tensor, " obs"]]:
+        """How the density depends on a factor a of what is expected: ``a y - ½ a² G`` in the log.
+
+        Args:
+            images: Observations.
+            predicted: Expected observations.
+            subset: Which coefficients these are.
+
+        Returns:
+            G and y.
+
+        Raises:
+            TypeError: If the density is not Gaussian.
+        """
+        raise TypeError(f"{type(self).__name__} has no contrast")
+
     @abstractmethod
     def mean_squared_error(
         self,
@@ -143,7 +164,7 @@ class FourierGaussian(Likelihood):
     def build(cls, options: GaussianOptions, setting: Setting) -> "FourierGaussian":
         """Noise that begins with the spectrum of the images' backgrounds."""
         spectra = setting.spectra
-        contrast = Contrast.of_spread(options.contrast_spread)
+        contrast = Contrast(options.contrast_spread)
         return cls(setting.disc, spectra.background, spectra.power, contrast)
 
     @property
@@ -172,6 +193,18 @@ class FourierGaussian(Likelihood):
         normaliser = torch.log(torch.pi * variance).sum()
         misfit = (_squared(images - predicted) / variance).sum(-1)
         return subset.weight * (misfit + normaliser)
+
+    def inner_products(
+        self,
+        images: Complex[Tensor, "obs k"],
+        predicted: Complex[Tensor, "obs k"],
+        subset: CoefficientSubset = ALL_COEFFICIENTS,
+    ) -> tuple[Float[Tensor, " obs"], Float[Tensor, " obs"]]:
+        """``2 Σ_k |p|² / σ²`` and ``2 Σ_k Re(p* x) / σ²``."""
+        variance = self.noise_spectrum[self.disc.to(images.device).shells[subset.index]]
+        weight = 2 * subset.weight / variance
+        cross = images.real * predicted.real + images.imag * predicted.imag
+        return (_squared(predicted) * weight).sum(-1), (cross * weight).sum(-1)
 
     def mean_squared_error(
         self,

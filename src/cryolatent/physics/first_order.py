@@ -42,9 +42,7 @@ class PerturbedProducts:
     pull: Float[Tensor, "n 5"]
 
 
-def tangents(
-    values: Complex[Tensor, " v"], lattice: FourierLattice
-) -> Complex[Tensor, "v 4"]:
+def tangents(values: Complex[Tensor, " v"], lattice: FourierLattice) -> Complex[Tensor, "v 4"]:
     """A volume and its derivatives by turns about the axes x, y and z of its own frame.
 
     ``(e_a × q)·∇V(q)``; the gradient of a transform is the transform of ``-2πi r V(r)``.
