@@ -22,11 +22,14 @@ from cryolatent.analysis.summary import Estimate
 from cryolatent.analysis.truth import rand_index
 from cryolatent.data import FilteredStack, ParticleStack, open_star, scan
 from cryolatent.models import Categorical
+from cryolatent.models.nuisances import TRUSTED
 from cryolatent.physics import NormalEquations, soft_sphere
 from cryolatent.runs.run import Run
 from cryolatent.simulate.truth import Truth
+from cryolatent.train.em.corrections import Corrections
+from cryolatent.train.em.doubts import TRUST
+from cryolatent.train.em.results import first_signal
 from cryolatent.train.em.search import Search
-from cryolatent.train.em.step import statistics
 from cryolatent.train.em.volumes import MaskedVolumes
 
 RESULTS = Path(__file__).parent / "results"
@@ -111,16 +114,19 @@ def _classified(
         ball,
         None,
         lambda entry: None,
+        first_signal(spectra),
+        TRUST,
+        TRUSTED,
+        Corrections.none(stack, torch.device("cpu")),
     )
     lattice = search.lattice(stack.disc.radius)
     search.tighten(search.lattice(min(12, stack.disc.radius)))
     space = search.space(lattice, torch.ones(states - 1), torch.eye(states))
     values = space.values(_volumes(search, space, state, states))
-    posterior = Categorical(states)
+    hypothesis = search.hypothesis(lattice, values, Categorical(states))
     found = torch.zeros(len(stack), dtype=torch.long)
     for part in search.held.chunks(lattice.disc):
-        row = statistics(part, values, search.noise, lattice, independent=True)
-        found[row.index] = posterior.moments(row.gram, row.inner).posterior.mean.argmax(1)
+        found[part.index] = hypothesis.explain(part).moments.posterior.mean.argmax(1)
     return found[second]
 
 

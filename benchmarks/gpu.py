@@ -22,6 +22,7 @@ from torch import Tensor
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import FilteredStack, ParticleStack, open_particles, scan
 from cryolatent.models import Categorical, ExactGaussian
+from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.registry import OBJECTIVES
 from cryolatent.models.setting import Setting
 from cryolatent.physics import FourierDisc, FourierLattice
@@ -59,7 +60,8 @@ def one_pass(stack: ParticleStack, device: torch.device, *, states: bool) -> Sum
     noise = torch.ones(stack.disc.radius + 1, device=device)
     posterior = Categorical(COMPONENTS) if states else ExactGaussian(COMPONENTS - 1)
     parts = filtered(stack, device)
-    return sweep(parts, values, noise, lattice, posterior.to(device), refit_noise=True)
+    hypothesis = Hypothesis(lattice, values, noise, posterior.to(device))
+    return sweep(parts, hypothesis, refit_noise=True)
 
 
 KEPT: dict[tuple[Path, torch.device], list] = {}

@@ -1,6 +1,7 @@
 """Several images of one particle: every command on such a set, and what would be wrong of each."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from cryolatent.cli.main import run as cryolatent
 from cryolatent.data import FilteredImages, ParticleStack, Tables, open_particles
 from cryolatent.data.moves import shift_image
 from cryolatent.io import read_star
-from cryolatent.models import SubspaceDecoder
+from cryolatent.models import Categorical, SubspaceDecoder
+from cryolatent.models.hypothesis import Hypothesis
+from cryolatent.models.nuisances import TRUSTED
 from cryolatent.physics import FourierLattice
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore
 from cryolatent.simulate.truth import Truth
-from cryolatent.train.em.step import statistics
+from cryolatent.train import infer
 
 PARTICLES, EACH = 60, 2
 SMALL = {
@@ -86,34 +89,18 @@ def test_rows_of_a_particle_need_not_follow_each_other(data: Path, stack: Partic
 
 def test_a_particle_without_images_is_certain_of_nothing(stack: ParticleStack) -> None:
     part = FilteredImages.read(stack, torch.arange(2), stack.disc)
-    both = FilteredImages(
-        part.index,
-        torch.zeros(2, dtype=torch.long),
-        *(getattr(part, name)[:2] for name in ("images", "weights", "power", "rotations")),
-    )
+    both = replace(part, owner=torch.zeros(len(part.images), dtype=torch.long))
     lattice = FourierLattice(stack.disc)
     values = torch.randn(lattice.size, 2, dtype=torch.complex64)
     noise = torch.ones(stack.disc.radius + 1)
-    found = statistics(both, values, noise, lattice, independent=True)
-    assert found.empty[1] == 0
-    assert (found.gram[1] == 0).all()
-    assert (found.inner[1] == 0).all()
-    alone = [
-        statistics(
-            FilteredImages(
-                part.index[:1],
-                torch.zeros(1, dtype=torch.long),
-                *(getattr(part, n)[o : o + 1] for n in ("images", "weights", "power", "rotations")),
-            ),
-            values,
-            noise,
-            lattice,
-            independent=True,
-        )
-        for o in range(2)
-    ]
-    torch.testing.assert_close(found.gram[0], alone[0].gram[0] + alone[1].gram[0])
-    torch.testing.assert_close(found.empty[0], alone[0].empty[0] + alone[1].empty[0])
+    hypothesis = Hypothesis(lattice, values, noise, Categorical(2))
+    found = hypothesis.explain(both)
+    assert found.compared.empty[1] == 0
+    assert (found.terms.gram[1] == 0).all()
+    assert (found.terms.inner[1] == 0).all()
+    alone = hypothesis.explain(part)
+    torch.testing.assert_close(found.terms.gram[0], alone.terms.gram.sum(0))
+    torch.testing.assert_close(found.compared.empty[0], alone.compared.empty.sum())
 
 
 def test_oracle_adds_the_observations(data: Path, stack: ParticleStack) -> None:
@@ -163,11 +150,13 @@ def test_evidence_is_that_of_all_images_of_a_particle(
     run = trained("categorical")
     system, batch = restore(run), stack.batch(torch.arange(8))
     assert isinstance(system.model.decoder, SubspaceDecoder)
+    system.model.likelihood.nuisances = TRUSTED
     states = torch.eye(system.posterior.z_dim)
     with torch.no_grad():
         scores = [-system.model.misfit(batch)(z.expand(8, -1)) for z in states]
     expected = (torch.stack(scores, -1) + system.posterior.log_weights).logsumexp(-1)
-    torch.testing.assert_close(run.latents().evidence[:8], expected, rtol=1e-5, atol=1e-2)
+    found = infer(system, stack, 0).evidence
+    torch.testing.assert_close(found[:8], expected, rtol=1e-5, atol=1e-2)
 
 
 def test_encoder_reads_all_images_of_the_evidence(

@@ -41,6 +41,7 @@ from cryolatent.models.decoders.coefficients import (
 from cryolatent.models.decoders.encodings import Coordinates, GaussianEncoding
 from cryolatent.models.distributions import from_columns
 from cryolatent.models.layers import PlainMlp
+from cryolatent.models.nuisances import Nuisances
 from cryolatent.physics import Interpolation
 
 Z_DIM, PARTICLES = 3, 4
@@ -110,7 +111,9 @@ PAIRS = [(posterior, decoder) for posterior in POSTERIORS for decoder in decoder
 
 def model_with(decoder: Decoder, posterior: str = "") -> GenerativeModel:
     contrast = Contrast(0.2 if "contrast" in posterior else 0.0)
-    return GenerativeModel(decoder, FourierGaussian(DISC, FLAT.background, FLAT.power, contrast))
+    return GenerativeModel(
+        decoder, FourierGaussian(DISC, FLAT.background, FLAT.power, Nuisances(contrast=contrast))
+    )
 
 
 @pytest.fixture(params=POSTERIORS)

@@ -49,7 +49,7 @@ def points(rotations: Tensor) -> Tensor:
 
 
 def test_tangents_are_slopes_under_finite_turns() -> None:
-    found = tangents(at_voxels(), LATTICE)
+    found = tangents(at_voxels()[:, None], LATTICE)
     torch.testing.assert_close(found[:, 0], at_voxels())
     inside = LATTICE.frequency < DISC.radius
     q, step = LATTICE.coordinates.double(), 1e-4
@@ -72,9 +72,9 @@ def slopes(rotations: Tensor) -> Tensor:
     found = []
     for r in rotations.float():
         turned = r.expand(DISC.size, 3, 3).contiguous()
-        tangent = tangents(at_voxels(), LATTICE)
+        tangent = tangents(at_voxels()[:, None], LATTICE)
         parts = [
-            perturbed_products(tangent[:, :1], tangent, image, *ones, turned, LATTICE).pull
+            perturbed_products(tangent[:, :1], tangent, image, *ones, turned, LATTICE).pull[:, 0]
             for image in (unit, 1j * unit)
         ]
         found.append(torch.complex(*parts))
@@ -100,13 +100,37 @@ def test_slopes_are_those_of_slices_at_finite_moves() -> None:
         assert error < 1e-3 * expected.abs().max(), b
 
 
+def test_every_component_may_have_derivatives_of_its_own() -> None:
+    count, components = 12, 3
+    rotations = clear_rotations(count, LATTICE)
+    fields = torch.randn(components, *(LATTICE.side,) * 3)
+    values = LATTICE.from_field(fields) * LATTICE.side**1.5
+    images = torch.randn(count, DISC.size, dtype=torch.complex64)
+    weights, gains = torch.rand(count, DISC.size), 0.1 + torch.rand(DISC.size)
+    given = images, weights, gains, rotations, LATTICE
+    tangent = tangents(values, LATTICE)
+    both = [
+        products(values, tangent, *given, independent=True)
+        for products in (perturbed_products, reference_perturbed_products)
+    ]
+    for c in range(components):
+        one = values[:, c : c + 1].contiguous()
+        alone = perturbed_products(one, tangents(one, LATTICE), *given)
+        for found in both:
+            for name in ("gram", "inner", "cross", "own", "pull"):
+                column = getattr(found, name)[:, c : c + 1]
+                torch.testing.assert_close(
+                    column, getattr(alone, name), rtol=1e-4, atol=2e-2, msg=name
+                )
+
+
 @pytest.mark.parametrize("independent", [False, True])
 def test_products_are_those_of_slices(independent: bool) -> None:
     count, components = 12, 3
     rotations = clear_rotations(count, LATTICE)
     fields = torch.randn(components + 1, *(LATTICE.side,) * 3)
     both = LATTICE.from_field(fields) * LATTICE.side**1.5
-    values, tangent = both[:, :components], tangents(both[:, components], LATTICE)
+    values, tangent = both[:, :components], tangents(both[:, components:], LATTICE)
     images = torch.randn(count, DISC.size, dtype=torch.complex64)
     weights, gains = torch.rand(count, DISC.size), 0.1 + torch.rand(DISC.size)
     case = values.contiguous(), tangent, images, weights, gains, rotations, LATTICE
@@ -129,7 +153,7 @@ def test_products_are_those_of_slices(independent: bool) -> None:
     h = torch.cat([turns, shifts], dim=-1)
     w = (weights * gains).to(h.dtype)
     own = torch.einsum("nkb,nk,nkd->nbd", h.conj(), w, h).real
-    torch.testing.assert_close(pack(found.own), pack(own), rtol=1e-4, atol=2e-2)
+    torch.testing.assert_close(pack(found.own[:, 0]), pack(own), rtol=1e-4, atol=2e-2)
 
 
 def test_cropping_undoes_growing() -> None:

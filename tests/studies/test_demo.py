@@ -6,16 +6,16 @@ from builders import exact_config
 from cryolatent.config.training import TrainConfig
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.simulate.config import SimulateConfig
-from cryolatent.studies.demo import SIMULATION, configuration, demo
+from cryolatent.studies.demo import configuration, demo
 
 TINY = SimulateConfig(particles=30, box=16, pixel_size=18.0, snr=1.0, junk=0.1)
 
 
-def tiny(posterior: str, simulation: SimulateConfig) -> TrainConfig:
+def tiny(posterior: str) -> TrainConfig:
     return exact_config(posterior)
 
 
-def longer(posterior: str, simulation: SimulateConfig) -> TrainConfig:
+def longer(posterior: str) -> TrainConfig:
     return exact_config(posterior, seed=1)
 
 
@@ -34,7 +34,7 @@ def test_demo_makes_a_report_and_keeps_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_demo_runs_differ_in_the_posterior_alone() -> None:
-    first, second = (configuration(p, SIMULATION) for p in ("categorical", "exact"))
+    first, second = (configuration(p) for p in ("categorical", "exact"))
     assert first.posterior.kind != second.posterior.kind
     assert first.changed(posterior="exact") == second
 

@@ -9,12 +9,14 @@ from torch import Tensor
 from builders import small_stack, spectra, subspace_model
 from cryolatent.data import FilteredImages, FilteredStack, ParticleStack
 from cryolatent.models import Categorical, ExactGaussian, GenerativeModel
-from cryolatent.models.contrast import Contrast
+from cryolatent.models.contrast import ONE, Contrast
 from cryolatent.models.decoders.coefficients import Linear, Shares
+from cryolatent.models.hypothesis import Hypothesis
+from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.physics import FourierDisc, FourierLattice, apply_normal, soft_sphere
 from cryolatent.train.em.search import marching
-from cryolatent.train.em.step import statistics, sweep
+from cryolatent.train.em.step import Pass, sweep
 from cryolatent.train.em.volumes import MaskedVolumes
 
 SPREADS = pytest.mark.parametrize("spread", [0.0, 0.2])
@@ -38,8 +40,9 @@ def compare(
     decoder, noise = model.decoder, model.likelihood.noise_spectrum
     (part,) = filtered(stack)
     values = decoder.lattice.from_volumes(decoder.volumes.detach() * decoder.scale, -1)
-    found = statistics(part, values, noise, decoder.lattice, independent=posterior.independent)
-    q = posterior.moments(found.gram, found.inner, contrast)
+    nuisances = Nuisances(contrast=contrast)
+    found = Hypothesis(decoder.lattice, values, noise, posterior, nuisances).explain(part)
+    q = found.moments
     # where the volumes learn, slices are sampled and not compiled
     expected = posterior(stack.batch(torch.arange(len(stack))), model)
     for name, column in expected.to_columns().items():
@@ -49,7 +52,7 @@ def compare(
     # the log density of empty images, and with it the evidence
     batch = stack.batch(torch.arange(len(stack)))
     empty = model.likelihood.negative_log(batch.images, 0 * batch.images)
-    torch.testing.assert_close(found.empty, -empty, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(found.compared.empty, -empty, rtol=1e-5, atol=1e-3)
 
 
 @SPREADS
@@ -68,9 +71,18 @@ def test_expectation_of_classes_is_the_categorical_posterior(
     compare(stack, model, Categorical(3, torch.tensor([0.5, 0.3, 0.2]).log()), spread)
 
 
-def swept(parts: list[FilteredImages], values: Tensor, noise: Tensor, lattice, *rest, **options):
+def swept(
+    parts: list[FilteredImages],
+    values: Tensor,
+    noise: Tensor,
+    lattice: FourierLattice,
+    posterior: ClosedForm,
+    contrast: Contrast = ONE,
+    **options: bool,
+) -> Pass:
     """The pass that the sums make."""
-    return sweep(parts, values, noise, lattice, *rest, **options).finished(lattice)
+    hypothesis = Hypothesis(lattice, values, noise, posterior, Nuisances(contrast=contrast))
+    return sweep(parts, hypothesis, **options).finished(lattice)
 
 
 def space_of(stack: ParticleStack, fields: int, mixing: Tensor, shells: int = 6) -> MaskedVolumes:
@@ -133,7 +145,7 @@ def test_normal_equations_have_the_slope_of_the_evidence(
     found = swept(parts, space.values(start), noise, lattice, latents)
 
     def evidence(fields: Tensor) -> float:
-        return float(sweep(parts, space.values(fields), noise, lattice, latents).evidence)
+        return swept(parts, space.values(fields), noise, lattice, latents).evidence
 
     def misfit(fields: Tensor) -> float:
         values = space.values(fields)
@@ -277,10 +289,7 @@ def test_sums_of_parts_add_up(stack: ParticleStack) -> None:
     whole, first, second = (
         sweep(
             FilteredStack(stack, rows).chunks(lattice.disc),
-            values,
-            noise,
-            lattice,
-            posterior,
+            Hypothesis(lattice, values, noise, posterior),
             refit_noise=True,
         )
         for rows in (index, index[:50], index[50:])

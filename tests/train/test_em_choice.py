@@ -14,7 +14,8 @@ def terms(zeta: torch.Tensor, dimensions: int, pixels: int = 40, size: float = 0
     g = size * torch.randn(count, pixels, dimensions + 1)
     x = (g[..., :used] @ zeta[..., None])[..., 0] + torch.randn(count, pixels)
     inner = (g.mT @ x[..., None])[..., 0]
-    return Terms(torch.arange(count), g.mT @ g, inner, torch.zeros(count))
+    nothing = torch.full((count,), -torch.inf)
+    return Terms(torch.arange(count), g.mT @ g, inner, torch.zeros(count), nothing)
 
 
 def at_points(points: torch.Tensor, count: int) -> torch.Tensor:
@@ -42,7 +43,7 @@ def test_two_dimensions_of_four_are_chosen() -> None:
     held = terms(torch.cat([torch.ones(200, 1), z], dim=-1), dimensions=4)
     choice = choose_dimensions(held, ONE)
     assert (choice.name, choice.chosen) == ("dimensions", 2)
-    assert len(choice.candidates) == 4
+    assert len(choice.candidates) == 5
 
 
 def test_three_states_of_three_are_chosen() -> None:

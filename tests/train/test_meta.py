@@ -13,6 +13,8 @@ from cryolatent.data import FilteredImages
 from cryolatent.data.source import Geometry
 from cryolatent.models import Categorical, ExactGaussian, GenerativeModel
 from cryolatent.models.contrast import Contrast
+from cryolatent.models.hypothesis import Hypothesis
+from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.models.registry import DECODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS
 from cryolatent.models.setting import Setting
@@ -36,6 +38,7 @@ def parts(particles: int) -> FilteredImages:
         torch.rand(n, k),
         torch.rand(n, DISC.radius),
         torch.eye(3).expand(n, 3, 3).contiguous(),
+        torch.arange(n),
     )
     return on_device(whole, META)
 
@@ -55,15 +58,9 @@ def test_a_pass_of_expectation_maximisation(kind: str, spread: float) -> None:
     )
     fields = torch.randn(components, side, side, side, device=META)
     noise = torch.ones(DISC.radius + 1, device=META)
-    found = sweep(
-        [parts(4), parts(3)],
-        space.values(fields),
-        noise,
-        lattice,
-        posterior,
-        Contrast(spread),
-        refit_noise=True,
-    )
+    nuisances = Nuisances(contrast=Contrast(spread))
+    hypothesis = Hypothesis(lattice, space.values(fields), noise, posterior, nuisances)
+    found = sweep([parts(4), parts(3)], hypothesis, refit_noise=True)
     assert found.evidence.device == found.matrix.device == META
     assert (found + found).vector.device == META
     assert space.improve(fields, found.matrix, found.vector, 3).device == META

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int, Shaped
 
 from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
+from cryolatent.analysis.embedding import latent_points
 from cryolatent.analysis.summary import Estimate, Record, read_summary
 from cryolatent.errors import InputError
 from cryolatent.runs.run import Run
@@ -72,8 +73,7 @@ def compare(first: Run, second: Run) -> Agreement:
             "runs on the same particles",
             "Compare runs that were trained on the same file.",
         )
-    x = a.distribution.mean.numpy()[rows_a].astype(float)
-    y = b.distribution.mean.numpy()[rows_b].astype(float)
+    x, y = latent_points(a)[rows_a], latent_points(b)[rows_b]
     k = min(NEIGHBOURS, len(shared) - 2)
     labels = [_clusters(run)[rows] for run, rows in ((first, rows_a), (second, rows_b))]
     return Agreement(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
-from cryolatent.analysis.embedding import principal_components, umap_coordinates
+from cryolatent.analysis.embedding import latent_points, principal_components, umap_coordinates
 from cryolatent.analysis.motion import (
     FEWEST,
     explained_variance,
@@ -22,15 +22,18 @@ from cryolatent.analysis.motion import (
 )
 from cryolatent.analysis.movement import table_movement
 from cryolatent.analysis.oracle import Oracle, oracle
+from cryolatent.analysis.refined import compare_refined
 from cryolatent.analysis.summary import (
     Cluster,
     Estimate,
     MotionComparison,
+    RefinedComparison,
     Summary,
     TruthComparison,
     write_summary,
 )
 from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
+from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.io import read_volume, write_volume
 from cryolatent.io.files import void, write_atomically
@@ -105,9 +108,10 @@ def analyze(
     tell("clusters")
     groups = clusters_of(run, clusters, seed)
     labels = groups.labels
-    components, explained = principal_components(z)
-    maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, z.shape[1]))}
-    if not latents.distribution.is_discrete:
+    shown = latent_points(latents)
+    components, explained = principal_components(shown)
+    maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, shown.shape[1]))}
+    if z.shape[1] and not latents.distribution.is_discrete:
         tell("UMAP")
         plane = umap_coordinates(z, seed)
         maps |= {f"umap_{axis}": column for axis, column in enumerate(plane.T)}
@@ -212,7 +216,8 @@ def _compare(
     seed: int,
 ) -> TruthComparison:
     truth, state = matched.truth, matched.state
-    known = oracle(run.open_stack().select_ids(latents.ids), truth, matched.rows)
+    stack = run.open_stack().select_ids(latents.ids)
+    known = oracle(stack, truth, matched.rows)
     real = np.flatnonzero(state != JUNK)
     chosen = np.random.default_rng(seed).permutation(real)[:FSC_PARTICLES]
     z = latents.distribution.mean
@@ -231,7 +236,18 @@ def _compare(
         fsc_area_ceiling=float(fsc_area(inside.float())),
         fsc_particles=len(chosen),
         motion=_compare_motion(z.numpy().astype(float), matched, known, seed),
+        refined=_compare_refined(latents, stack, matched),
     )
+
+
+def _compare_refined(
+    latents: Latents, stack: ParticleStack, matched: Matched
+) -> RefinedComparison | None:
+    if len(stack.poses) != len(stack) or len(matched.truth.poses) != len(matched.truth.state):
+        return None
+    true = matched.truth.poses[torch.from_numpy(matched.rows)]
+    pixel = stack.pixel_size_angstrom
+    return compare_refined(latents.beliefs, stack.poses, true, pixel, matched.state)
 
 
 def _compare_motion(

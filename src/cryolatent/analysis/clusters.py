@@ -76,9 +76,11 @@ def find_clusters(posterior: Distribution, clusters: int, seed: int) -> Clusters
         seed: Fixes the starts.
 
     Returns:
-        Clusters without empty ones.
+        Clusters without empty ones; one of latents of no dimensions.
     """
     z = posterior.mean
+    if not z.shape[1]:
+        return Clusters(np.zeros(len(z), dtype=int), np.zeros(1, dtype=int), z[:1])
     if posterior.is_discrete:
         return _ordered(z, torch.eye(z.shape[1]))
     covariance = posterior.covariance_or_none

@@ -5,6 +5,21 @@ import warnings
 import numpy as np
 from jaxtyping import Float, Int
 
+from cryolatent.models.latents import Latents
+
+
+def latent_points(latents: Latents) -> Float[np.ndarray, "n axes"]:
+    """Posterior means as points, of latents of no dimensions all of them one.
+
+    Args:
+        latents: Those of a run.
+
+    Returns:
+        At least one column.
+    """
+    z = latents.distribution.mean.numpy().astype(float)
+    return z if z.shape[1] else np.zeros((len(z), 1))
+
 
 def principal_components(
     latents: Float[np.ndarray, "n zdim"],

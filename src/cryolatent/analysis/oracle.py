@@ -1,7 +1,7 @@
 """What can be inferred of each particle by someone who knows the true volumes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,14 +37,14 @@ class Oracle:
 
 @torch.no_grad()
 def oracle(stack: ParticleStack, truth: Truth, rows: Int[np.ndarray, " n"]) -> Oracle:
-    """Infer states and angles with the true volumes, contrasts and noise, but the recorded poses.
+    """Infer states and angles with the true volumes, poses, contrasts and noise.
 
     States are equally frequent and angles uniform in their range; the log-likelihood is computed
-    every 2.5 degrees and interpolated by cubic splines. Where the recorded poses are exact no
-    method finds the state more often on average, nor the angle with a smaller mean squared error;
-    where they are not, it is a reference, not a bound.
+    every 2.5 degrees and interpolated by cubic splines. No method finds the state more often on
+    average, nor the angle with a smaller mean squared error.
 
-    Observations of one particle add their log-likelihoods.
+    Observations of one particle add their log-likelihoods. The truth holds one pose a particle, so
+    particles of several observations are compared at their recorded poses.
 
     Args:
         stack: The particles.
@@ -62,6 +62,8 @@ def oracle(stack: ParticleStack, truth: Truth, rows: Int[np.ndarray, " n"]) -> O
     states, angles = [], []
     for index in torch.arange(len(stack)).split(CHUNK):
         batch = stack.batch(index)
+        if len(truth.poses) == len(truth.state) and len(batch.images) == len(index):
+            batch = replace(batch, poses=truth.poses[torch.from_numpy(rows)[index]])
         if batch.poses is None:
             raise ValueError("an oracle needs poses")
         scores, scale = [], contrast[index][batch.owner]

@@ -27,12 +27,16 @@ def quantities(latents: Latents) -> dict[str, np.ndarray]:
 
     Returns:
         ``share0 ...`` of a categorical posterior, else the means ``z0 ...``; and ``elbo``, or
-        ``log_joint`` of points, and ``evidence`` where it is known.
+        ``log_joint`` of points; ``evidence`` where it is known; ``is_particle`` and ``contrast``
+        where they were doubted.
     """
     letter = latents.distribution.letter
     means = latents.distribution.mean.numpy()
     columns = {f"{letter}{axis}": means[:, axis] for axis in range(means.shape[1])}
     scores = {name: getattr(latents, name) for name in ("elbo", "log_joint", "evidence")}
+    if latents.beliefs is not None:
+        columns["is_particle"] = latents.beliefs.probability.numpy()
+        columns["contrast"] = latents.beliefs.contrast.numpy()
     return columns | {name: value.numpy() for name, value in scores.items() if value is not None}
 
 

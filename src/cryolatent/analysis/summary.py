@@ -53,10 +53,30 @@ class MotionComparison(Record):
 
     oracle_r2: Estimate
     """The first for the oracle: the mean angle given the true volumes, contrasts and noise, and
-    the recorded poses."""
+    the true poses."""
 
     oracle_correlation: Estimate
     """The second for the oracle."""
+
+
+class RefinedComparison(Record):
+    """Refined poses and junk against the truth."""
+
+    recorded_degrees: float
+    """Root-mean-square angle by which recorded orientations are off."""
+
+    refined_degrees: float
+    """The same for refined ones."""
+
+    recorded_pixels: float
+    """Root-mean-square error of recorded shifts along an axis."""
+
+    refined_pixels: float
+    """The same for refined ones."""
+
+    junk_auc: float | None
+    """Area under the curve by which the probability to be a particle tells junk; None if there
+    is none."""
 
 
 class TruthComparison(Record):
@@ -79,7 +99,7 @@ class TruthComparison(Record):
 
     oracle_ari: Estimate | None
     """The same for the oracle: the most likely state given the true volumes, contrasts and noise,
-    and the recorded poses."""
+    and the true poses."""
 
     fsc_area: Estimate
     """Mean area under the per-image FSC curve."""
@@ -92,6 +112,9 @@ class TruthComparison(Record):
 
     motion: MotionComparison | None = None
     """Comparison with the continuous motion, where there is one of at least ten particles."""
+
+    refined: RefinedComparison | None = None
+    """Refined poses and junk, of a run that doubted what is recorded."""
 
 
 class TableMovement(Record):

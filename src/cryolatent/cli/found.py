@@ -1,5 +1,6 @@
 """What a training found, in words."""
 
+from cryolatent.runs.inputs import said_of_inputs
 from cryolatent.runs.run import Run
 from cryolatent.train.choice import READING
 
@@ -23,10 +24,17 @@ def found(run: Run) -> str:
         parts.append(f"{len(shares)} state{'s' * (len(shares) != 1)}: {listed} %")
     elif any(choice.name == READING for choice in run.choices()):
         parts.append("no distinct states that these particles can show")
-    if not discrete:
+    if not discrete and not run.z_dim:
+        parts.append("no heterogeneity that these particles can show")
+    elif not discrete:
         parts.append(f"{run.z_dim} dimension{'s' * (run.z_dim != 1)}")
+    if discrete and run.z_dim == 1:
+        parts.append("no heterogeneity that these particles can show")
     manifest = run.manifest
     if manifest.shells:
         last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
         parts.append(f"coefficients to {last:.1f} Å")
+    inputs = said_of_inputs(run)
+    if inputs:
+        parts.append(f"under this model {', '.join(inputs)}")
     return "; ".join(parts)

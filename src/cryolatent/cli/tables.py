@@ -12,10 +12,10 @@ from cryolatent.prepare.packing import DOUBT, Packed, contrast_evidence
 from cryolatent.runs.run import Run
 from cryolatent.studies.reproduce.experiments import Experiment
 
-ARI = "ARI of the clusters against the true states, and the Bayes oracle's at the recorded poses"
+ARI = "ARI of the clusters against the true states, and the Bayes oracle's at the true poses"
 MOTION = (
     "motion: share of the true angle's variance that neighbours in latent space predict, and that "
-    "the Bayes oracle does at the recorded poses"
+    "the Bayes oracle does at the true poses"
 )
 SCORES: dict[str, Callable[[Summary], Estimate | None]] = {
     "ELBO": lambda summary: summary.elbo,

@@ -9,7 +9,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.data.stack import ParticleStack
-from cryolatent.physics import FourierDisc, shift_phases
+from cryolatent.physics import FourierDisc, displaced, shift_phases, turned
 from cryolatent.physics.devices import on_device
 from cryolatent.physics.grid import CPU
 
@@ -31,6 +31,7 @@ class FilteredImages:
         weights: Squared transfer functions.
         power: Power of the observed image in shells 1 to ``disc.radius``, summed over coefficients.
         rotations: Rotation of each observation.
+        rows: Position of each observation in the stack.
     """
 
     index: Int[Tensor, " particles"]
@@ -39,9 +40,47 @@ class FilteredImages:
     weights: Float[Tensor, "obs k"]
     power: Float[Tensor, "obs shells"]
     rotations: Float[Tensor, "obs 3 3"]
+    rows: Int[Tensor, " obs"]
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def by_particle(self, rows: Float[Tensor, "obs *rest"]) -> Float[Tensor, "n *rest"]:
+        """Add up the observations of each particle.
+
+        Args:
+            rows: One entry per observation.
+
+        Returns:
+            One entry per particle.
+        """
+        return rows.new_zeros(len(self), *rows.shape[1:]).index_add(0, self.owner, rows)
+
+    def filtered_power(self) -> Float[Tensor, "obs k"]:
+        """``|C x|²`` of each coefficient."""
+        return self.images.real.square() + self.images.imag.square()
+
+    def moved(
+        self,
+        turns: Float[Tensor, "obs 3"],
+        shifts_pixels: Float[Tensor, "obs 2"],
+        disc: FourierDisc,
+    ) -> "FilteredImages":
+        """See the same images from other poses.
+
+        Args:
+            turns: Rotation vectors w in the images' frames, in radians; R becomes ``exp(-[w]×) R``.
+            shifts_pixels: How much further the particles are displaced, in pixels.
+            disc: Where the coefficients belong.
+
+        Returns:
+            The same particles.
+        """
+        return replace(
+            self,
+            images=displaced(self.images, -shifts_pixels, disc),
+            rotations=turned(self.rotations, turns),
+        )
 
     @staticmethod
     def read(stack: ParticleStack, index: Int[Tensor, " n"], disc: FourierDisc) -> "FilteredImages":
@@ -70,6 +109,7 @@ class FilteredImages:
             transfer.square(),
             power[:, 1:],
             poses.rotations.contiguous(),
+            stack.observations(index)[0],
         )
 
     def restricted(self, columns: Int[Tensor, " k2"], shells: int) -> "FilteredImages":

@@ -120,6 +120,10 @@ class Distribution(ABC):
         """
 
 
+NO_DIMENSIONS = "no_dimensions"
+"""Column of normal distributions over a latent space of no dimensions."""
+
+
 @dataclass(frozen=True)
 class DiagonalNormal(Distribution):
     """Normal distributions with independent components.
@@ -196,7 +200,9 @@ class FullNormal(Distribution):
     @property
     def certainty(self) -> Float[Tensor, " n"]:
         """The share of the prior's variance that is gone."""
-        return (1 - self.covariance.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp(0, 1)
+        size = max(1, self.loc.shape[1])
+        gone = 1 - self.covariance.diagonal(dim1=-2, dim2=-1)
+        return (gone.sum(-1) / size).clamp(0, 1)
 
     @property
     def covariance_or_none(self) -> Float[Tensor, "n zdim zdim"]:
@@ -219,6 +225,8 @@ class FullNormal(Distribution):
     def to_columns(self) -> dict[str, Float[Tensor, " n"]]:
         """Columns ``mean_0 ...`` and ``cov_0_0``, ``cov_1_0``, ``cov_1_1`` ..."""
         size = self.loc.shape[1]
+        if not size:
+            return {NO_DIMENSIONS: self.loc.new_zeros(len(self.loc))}
         columns = {f"mean_{j}": self.loc[:, j] for j in range(size)}
         return columns | {
             f"cov_{j}_{k}": self.covariance[:, j, k] for j in range(size) for k in range(j + 1)
@@ -396,6 +404,9 @@ def from_columns(columns: dict[str, Float[Tensor, " n"]]) -> Distribution:
     Raises:
         ValueError: If the columns are of no kind.
     """
+    if NO_DIMENSIONS in columns:
+        blank = columns[NO_DIMENSIONS][:, None]
+        return FullNormal(blank[:, :0], blank[:, :0, None].mT[:, :0])
     for kind in _kinds(Distribution):
         if getattr(kind, "marker", None) in columns:
             return kind.from_columns(columns)

@@ -15,7 +15,6 @@ from torch import Tensor
 from cryolatent.models.contrast import ONE, Contrast
 from cryolatent.models.distributions import Distribution, FullNormal, OneOf
 
-
 NEWTON_STEPS = 8
 NODES = 5
 """Gauss-Hermite nodes about each particle's most probable contrast."""
@@ -31,6 +30,9 @@ class Moments:
         second: ``E[a² ζ ζᵀ]`` (normal z), or its diagonal (unit vectors).
         gain: Log evidence of the image, relative to an empty image's.
         contrast: Mean and variance of a.
+        bases: Probability of each alternative that coefficients are given under: of each volume, or
+            of the one normal distribution.
+        given: Mean and covariance of its coefficients, under each of them.
     """
 
     posterior: Distribution
@@ -38,6 +40,8 @@ class Moments:
     second: Float[Tensor, "n *c"]
     gain: Float[Tensor, " n"]
     contrast: tuple[Float[Tensor, " n"], Float[Tensor, " n"]]
+    bases: Float[Tensor, "n t"]
+    given: tuple[Float[Tensor, "n t m"], Float[Tensor, "n t m m"]]
 
 
 def normal_moments(
@@ -83,13 +87,17 @@ def normal_moments(
     )
     covariance = turn @ (square - mean[:, :, None] * mean[:, None]) @ turn.mT
     q = FullNormal(mean_z, covariance)
-    return Moments(q, first, second, gain.logsumexp(-1), (a_mean, a_square - a_mean.square()))
+    deviations = a_mean, a_square - a_mean.square()
+    spread = second - first[:, :, None] * first[:, None]
+    given_ = first[:, None], spread[:, None]
+    evidence = gain.logsumexp(-1)
+    return Moments(q, first, second, evidence, deviations, torch.ones_like(a_mean)[:, None], given_)
 
 
 def class_moments(
     gram: Float[Tensor, "n k"],
     inner: Float[Tensor, "n k"],
-    log_weights: Float[Tensor, " k"],
+    log_weights: Float[Tensor, "*n k"],
     contrast: Contrast = ONE,
 ) -> Moments:
     """The posterior of one of K volumes: responsibilities.
@@ -97,7 +105,8 @@ def class_moments(
     Args:
         gram: ``2 gᴴ Σ⁻¹ g`` of each volume's slice.
         inner: ``2 Re(gᴴ Σ⁻¹ x)``.
-        log_weights: Logarithms of the volumes' prior probabilities.
+        log_weights: Logarithms of the volumes' prior probabilities, or of what they are multiplied
+            by for each particle.
         contrast: Prior of the contrast.
 
     Returns:
@@ -110,7 +119,8 @@ def class_moments(
     first, second = share * scaled.mean, share * (scaled.variance + scaled.mean.square())
     mean = first.sum(-1)
     q = OneOf(share, log_weights.expand_as(share))
-    return Moments(q, first, second, gain, (mean, second.sum(-1) - mean.square()))
+    given = scaled.mean[..., None], scaled.variance[..., None, None]
+    return Moments(q, first, second, gain, (mean, second.sum(-1) - mean.square()), share, given)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.distributions import Distribution
 
 
@@ -32,6 +33,7 @@ class Latents:
         reconstruction: Negative log likelihood of posterior samples, in nats.
         kl: Divergence from the prior, in nats; of points minus the log density of the prior.
         evidence: Log evidence of each particle, in nats; None where it is not known.
+        beliefs: What is believed of poses, contrast and particles, where they are doubted.
     """
 
     ids: np.ndarray
@@ -39,6 +41,7 @@ class Latents:
     reconstruction: Float[Tensor, " n"]
     kl: Float[Tensor, " n"]
     evidence: Float[Tensor, " n"] | None = None
+    beliefs: Beliefs | None = None
 
     @property
     def elbo(self) -> Float[Tensor, " n"] | None:

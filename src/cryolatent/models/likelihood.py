@@ -1,6 +1,8 @@
 """How well rendered latents explain observations."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float, Inexact
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from cryolatent.data import Batch
 from cryolatent.models.contrast import ONE, Contrast
+from cryolatent.models.nuisances import TRUSTED, Nuisances
 from cryolatent.models.options import BernoulliOptions, GaussianOptions
 from cryolatent.models.setting import Setting
 from cryolatent.physics import (
@@ -25,7 +28,10 @@ class Likelihood(nn.Module, ABC):
     observations of a particle; `cryolatent.models.GenerativeModel` averages over it.
     """
 
-    contrast: Contrast = ONE
+    @property
+    def contrast(self) -> Contrast:
+        """Prior of the particles' contrast: none but one, of a density without one."""
+        return ONE
 
     @abstractmethod
     def predict(self, rendered: Inexact[Tensor, "obs k"], batch: Batch) -> Inexact[Tensor, "obs k"]:
@@ -138,7 +144,7 @@ class FourierGaussian(Likelihood):
         disc: The coefficients that are compared.
         noise_spectrum: Variance σ² of a complex coefficient, shells 0 to ``disc.radius``.
         power_spectrum: Mean power of the data, same shells; scales `mean_squared_error`.
-        contrast: Prior of the particles' contrast.
+        nuisances: What is doubted of poses, contrast and particles.
     """
 
     def __init__(
@@ -146,10 +152,13 @@ class FourierGaussian(Likelihood):
         disc: FourierDisc,
         noise_spectrum: Float[Tensor, " shells"],
         power_spectrum: Float[Tensor, " shells"],
-        contrast: Contrast = ONE,
+        nuisances: Nuisances = TRUSTED,
     ) -> None:
         super().__init__()
-        self.disc, self.contrast = disc, contrast
+        self.disc = disc
+        for name, tensor in nuisances.to_tensors(disc.radius).items():
+            self.register_buffer(name, tensor)
+        self._nuisances = nuisances
         variance = float(power_spectrum[disc.shells].mean())
         self.register_buffer("noise_spectrum", noise_spectrum.clone())
         self.register_buffer("data_variance", torch.tensor(variance))
@@ -164,8 +173,36 @@ class FourierGaussian(Likelihood):
     def build(cls, options: GaussianOptions, setting: Setting) -> "FourierGaussian":
         """Noise that begins with the spectrum of the images' backgrounds."""
         spectra = setting.spectra
-        contrast = Contrast(options.contrast_spread)
-        return cls(setting.disc, spectra.background, spectra.power, contrast)
+        nuisances = Nuisances(contrast=Contrast(options.contrast_spread))
+        return cls(setting.disc, spectra.background, spectra.power, nuisances)
+
+    @property
+    def nuisances(self) -> Nuisances:
+        """What is doubted of poses, contrast and particles; kept in buffers, as plain numbers."""
+        return self._nuisances
+
+    @nuisances.setter
+    def nuisances(self, nuisances: Nuisances) -> None:
+        self._nuisances = nuisances
+        for name, tensor in nuisances.to_tensors(self.disc.radius).items():
+            getattr(self, name).copy_(tensor)
+
+    @property
+    def contrast(self) -> Contrast:
+        """Prior of the particles' contrast."""
+        return self._nuisances.contrast
+
+    @contrast.setter
+    def contrast(self, contrast: Contrast) -> None:
+        self.nuisances = replace(self._nuisances, contrast=contrast)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any, **more: Any) -> None:
+        # a run of before poses were doubted has none of these: they stay as they are
+        own = self._nuisances.to_tensors(self.disc.radius)
+        for name, tensor in own.items():
+            state_dict.setdefault(prefix + name, tensor)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **more)
+        self._nuisances = Nuisances.from_tensors({n: state_dict[prefix + n] for n in own})
 
     @property
     def degrees_of_freedom(self) -> int:

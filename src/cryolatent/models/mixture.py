@@ -62,6 +62,7 @@ def fit_mixture(
     *,
     seed: int = 0,
     contrast: Contrast = ONE,
+    rival: Float[Tensor, " n"] | None = None,
 ) -> Mixture:
     """Place states where they explain the particles best: several starts, the best evidence kept.
 
@@ -72,13 +73,16 @@ def fit_mixture(
         states: Number of states.
         seed: Fixes the starts.
         contrast: Prior of the contrast.
+        rival: Log evidence that a particle is of no state, relative to its being of one; of none
+            if left out.
 
     Returns:
         The mixture, states in the order of falling weight.
     """
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randperm(len(candidates), generator=generator)[:states] for _ in range(STARTS)]
-    found = [_climb(gram, inner, candidates[draw], contrast) for draw in draws]
+    rival = inner.new_full((len(inner),), -torch.inf) if rival is None else rival
+    found = [_climb(gram, inner, candidates[draw], contrast, rival) for draw in draws]
     best = max(found, key=lambda mixture: mixture.evidence)
     order = best.log_weights.argsort(descending=True)
     return Mixture(best.points[order], best.log_weights[order], best.evidence)
@@ -105,19 +109,22 @@ def likelihood_terms(
     return gram, inner
 
 
-def _climb(gram: Tensor, inner: Tensor, points: Tensor, contrast: Contrast) -> Mixture:
+def _climb(
+    gram: Tensor, inner: Tensor, points: Tensor, contrast: Contrast, rival: Tensor
+) -> Mixture:
     """Expectation maximisation from given points, under a standard normal prior of the points."""
     states, z_dim = points.shape
     mixture = Mixture(points, torch.full((states,), 1 / states).log(), -torch.inf)
     for _ in range(ITERATIONS):
         q = mixture.moments(gram, inner, contrast)
-        evidence = float(q.gain.double().sum())
+        evidence = float(torch.logaddexp(q.gain, rival).double().sum())
         if evidence - mixture.evidence < GAIN * len(gram):
             return Mixture(mixture.points, mixture.log_weights, evidence)
-        quadratic = (q.second.T @ gram.flatten(1)).view(states, z_dim + 1, z_dim + 1)
-        linear = q.first.T @ inner
+        share = torch.sigmoid(q.gain - rival)[:, None]
+        quadratic = ((share * q.second).T @ gram.flatten(1)).view(states, z_dim + 1, z_dim + 1)
+        linear = (share * q.first).T @ inner
         right = linear[:, 1:] - quadratic[:, 1:, 0]
         points = torch.linalg.solve(quadratic[:, 1:, 1:] + torch.eye(z_dim), right)
-        weights = q.posterior.mean.mean(0).clamp(min=1e-6)
+        weights = (share * q.posterior.mean).mean(0).clamp(min=1e-6)
         mixture = Mixture(points, (weights / weights.sum()).log(), evidence)
     return mixture

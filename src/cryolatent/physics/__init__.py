@@ -42,8 +42,8 @@ from cryolatent.physics.plane import (
     turn_ctf,
     turn_poses,
 )
-from cryolatent.physics.poses import Poses, rotation_defect
-from cryolatent.physics.slicing import Interpolation, insert_slices, slice_lattice
+from cryolatent.physics.poses import Poses, composed, rotation_defect, turned
+from cryolatent.physics.slicing import Interpolation, displaced, insert_slices, slice_lattice
 from cryolatent.physics.spectra import (
     background_spectrum,
     fourier_shell_correlation,
@@ -78,8 +78,10 @@ __all__ = [
     "background_spectrum",
     "beam_tilt_polynomial",
     "blur",
+    "composed",
     "density_threshold",
     "disc_to_images",
+    "displaced",
     "electron_wavelength_angstrom",
     "evaluate_polynomial",
     "fourier_shell_correlation",
@@ -109,6 +111,7 @@ __all__ = [
     "turn_ctf",
     "turn_polynomial",
     "turn_poses",
+    "turned",
     "unpack",
     "volume_to_fourier",
     "within_shells",

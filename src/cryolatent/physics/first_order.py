@@ -30,45 +30,48 @@ class PerturbedProducts:
     Args:
         gram: ``Σ_k gain w Re(g_c* g_d)``, packed.
         inner: ``Σ_k gain Re(g_c* x)``.
-        cross: ``Σ_k gain w Re(g_c* h_b)``; h are the derivatives by turns and shifts.
-        own: ``Σ_k gain w Re(h_b* h_d)``.
+        cross: ``Σ_k gain w Re(g_c* h_b)``; h are derivatives by turns and shifts, of the one volume
+            that has them or of component c.
+        own: ``Σ_k gain w Re(h_b* h_d)`` of each volume that has derivatives.
         pull: ``Σ_k gain Re(h_b* x)``.
     """
 
     gram: Float[Tensor, "n p"]
     inner: Float[Tensor, "n c"]
     cross: Float[Tensor, "n c 5"]
-    own: Float[Tensor, "n 5 5"]
-    pull: Float[Tensor, "n 5"]
+    own: Float[Tensor, "n t 5 5"]
+    pull: Float[Tensor, "n t 5"]
 
 
-def tangents(values: Complex[Tensor, " v"], lattice: FourierLattice) -> Complex[Tensor, "v 4"]:
-    """A volume and its derivatives by turns about the axes x, y and z of its own frame.
+def tangents(values: Complex[Tensor, "v t"], lattice: FourierLattice) -> Complex[Tensor, "v t4"]:
+    """Volumes and their derivatives by turns about the axes x, y and z of their own frame.
 
     ``(e_a × q)·∇V(q)``; the gradient of a transform is the transform of ``-2πi r V(r)``.
 
     Args:
-        values: The volume at the lattice's voxels.
+        values: The volumes at the lattice's voxels.
         lattice: Where the values belong.
 
     Returns:
-        The volume, then the three derivatives.
+        Of each the volume, then the three derivatives.
     """
-    (field,) = lattice.to_field(values[:, None])
     side = lattice.side
     steps = torch.arange(side, device=values.device)
     position = torch.where(steps < side // 2, steps, steps - side) * (lattice.oversampling / side)
     along = [position.view(shape) for shape in ((1, 1, -1), (1, -1, 1), (-1, 1, 1))]
-    slopes = lattice.from_field(torch.stack([field * r for r in along])) * (-2j * torch.pi)
-    dx, dy, dz = slopes.unbind(-1)
     x, y, z = lattice.coordinates.unbind(-1)
-    turned = [y * dz - z * dy, z * dx - x * dz, x * dy - y * dx]
-    return torch.stack([values, *turned], dim=-1) * lattice.inside[:, None]
+    columns = []
+    for volume in values.unbind(-1):
+        (field,) = lattice.to_field(volume[:, None])
+        slopes = lattice.from_field(torch.stack([field * r for r in along])) * (-2j * torch.pi)
+        dx, dy, dz = slopes.unbind(-1)
+        columns += [volume, y * dz - z * dy, z * dx - x * dz, x * dy - y * dx]
+    return torch.stack(columns, dim=-1) * lattice.inside[:, None]
 
 
 def perturbed_products(
     values: Complex[Tensor, "v c"],
-    tangent: Complex[Tensor, "v 4"],
+    tangent: Complex[Tensor, "v t4"],
     images: Complex[Tensor, "n k"],
     weights: Float[Tensor, "n k"],
     gains: Float[Tensor, " k"],
@@ -77,11 +80,11 @@ def perturbed_products(
     *,
     independent: bool = False,
 ) -> PerturbedProducts:
-    """`slice_products`, with the derivatives of one volume by pose beside the components.
+    """`slice_products`, with the derivatives of volumes by pose beside the components.
 
     Args:
         values: Components at the lattice's voxels.
-        tangent: From `tangents`.
+        tangent: From `tangents`: of one volume for all components, or of every component.
         images: Filtered images x.
         weights: Squared transfer functions w.
         gains: Weight of each coefficient.
@@ -102,7 +105,9 @@ def perturbed_products(
     gram = np.empty((n, pairs(components, independent=independent)), np.float32)
     inner = np.empty((n, components), np.float32)
     cross = np.empty((n, components, COLUMNS), np.float32)
-    own, pull = np.empty((n, pairs(COLUMNS)), np.float32), np.empty((n, COLUMNS), np.float32)
+    bases = tangent.shape[1] // 4
+    own = np.empty((n, bases, pairs(COLUMNS)), np.float32)
+    pull = np.empty((n, bases, COLUMNS), np.float32)
     flat, slopes, x, w, gain = (
         t.contiguous().numpy() for t in (values, tangent, images, weights, gains)
     )
@@ -111,17 +116,18 @@ def perturbed_products(
     def work(_: int, rows: slice) -> None:
         where = geometry(rotations[rows], lattice, Interpolation.NEAREST)
         out = gram[rows], inner[rows], cross[rows], own[rows], pull[rows]
-        kernels.perturbed_products(flat, slopes, x[rows], w[rows], gain, where, wave, *out)
+        kernels.perturbed_products((flat, slopes), (x[rows], w[rows], gain), where, wave, out)
 
     in_threads(work, n)
     found = (torch.from_numpy(array) for array in (gram, inner, cross, pull))
     gram_, inner_, cross_, pull_ = found
-    return PerturbedProducts(gram_, inner_, cross_, unpack(torch.from_numpy(own)), pull_)
+    square = unpack(torch.from_numpy(own).flatten(0, 1)).unflatten(0, (n, bases))
+    return PerturbedProducts(gram_, inner_, cross_, square, pull_)
 
 
 def reference_perturbed_products(
     values: Complex[Tensor, "v c"],
-    tangent: Complex[Tensor, "v 4"],
+    tangent: Complex[Tensor, "v t4"],
     images: Complex[Tensor, "n k"],
     weights: Float[Tensor, "n k"],
     gains: Float[Tensor, " k"],
@@ -133,23 +139,27 @@ def reference_perturbed_products(
     """`perturbed_products` in plain PyTorch, on any device."""
     parts = []
     both, components = torch.cat([values, tangent], dim=1), values.shape[1]
-    wave = lattice.disc.cycles_per_pixel * (-2j * torch.pi)
-    for rows in row_chunks(len(images), lattice.disc.size * (components + COLUMNS)):
+    bases, wave = tangent.shape[1] // 4, lattice.disc.cycles_per_pixel * (-2j * torch.pi)
+    for rows in row_chunks(len(images), lattice.disc.size * (components + COLUMNS * bases)):
         read = nearest(both, rotations[rows], lattice)
-        g, mean, slopes = read.split([components, 1, 3], dim=-1)
-        turns = torch.einsum("nka,nba->nkb", slopes, rotations[rows].to(slopes.dtype))
-        h = torch.cat([turns, mean * wave], dim=-1)
-        g, h = (torch.view_as_real(t).transpose(2, 3).flatten(1, 2) for t in (g, h))
-        x = torch.view_as_real(images[rows] * gains).flatten(1)
-        w = (weights[rows] * gains)[:, :, None].expand(-1, -1, 2).reshape(len(x), -1, 1)
-        gram = (g * g * w).sum(1) if independent else pack(g.mT @ (w * g))
+        g, tangent_ = read[..., :components], read[..., components:].unflatten(-1, (bases, 4))
+        turn = rotations[rows].to(tangent_.dtype)
+        turns = torch.einsum("nkta,nba->nktb", tangent_[..., 1:], turn)
+        h = torch.cat([turns, tangent_[..., :1] * wave[:, None]], dim=-1).movedim(2, 1)
+        # real and imaginary parts as further coefficients
+        g = torch.view_as_real(g).transpose(2, 3).flatten(1, 2)[:, None]
+        h = torch.view_as_real(h).transpose(3, 4).flatten(2, 3)
+        x = torch.view_as_real(images[rows] * gains).flatten(1)[:, None, :, None]
+        w = (weights[rows] * gains)[:, :, None].expand(-1, -1, 2).reshape(len(x), 1, -1, 1)
+        gram = (g * g * w).sum(2)[:, 0] if independent else pack((g.mT @ (w * g))[:, 0])
+        each = g if bases == 1 else g[:, 0].mT[..., None]
         parts.append(
             PerturbedProducts(
                 gram,
-                (g.mT @ x[..., None])[..., 0],
-                g.mT @ (w * h),
+                (g.mT @ x)[:, 0, :, 0],
+                (each.mT @ (w * h)).flatten(1, 2),
                 h.mT @ (w * h),
-                (h.mT @ x[..., None])[..., 0],
+                (h.mT @ x)[..., 0],
             )
         )
     columns = ((p.gram, p.inner, p.cross, p.own, p.pull) for p in parts)

@@ -108,6 +108,22 @@ def _place(rotation, coordinates, scale, reach, voxels, signs):
 
 
 @kernel
+def displace(images, shifts, coordinates, radius, box, out):
+    """Multiply images by ``exp(-2πi k·t)``, t in pixels, from tables of waves along each axis."""
+    along_x = np.empty(radius + 1, np.complex64)
+    along_y = np.empty(2 * radius + 1, np.complex64)
+    for n in range(images.shape[0]):
+        for k in range(radius + 1):
+            angle = -2 * np.pi * k / box
+            along_x[k] = complex(np.cos(angle * shifts[n, 0]), np.sin(angle * shifts[n, 0]))
+            wave = complex(np.cos(angle * shifts[n, 1]), np.sin(angle * shifts[n, 1]))
+            along_y[radius + k], along_y[radius - k] = wave, wave.conjugate()
+        for k in range(coordinates.shape[0]):
+            x, y = int(coordinates[k, 0]), int(coordinates[k, 1])
+            out[n, k] = images[n, k] * along_x[x] * along_y[radius + y]
+
+
+@kernel
 def slice_products(values, images, weights, gains, geometry, gram, inner):
     """Inner products of each observation's nearest-neighbour slices with each other and the image.
 
@@ -149,89 +165,87 @@ def slice_products(values, images, weights, gains, geometry, gram, inner):
 
 
 @kernel
-def perturbed_products(
-    values, tangent, images, weights, gains, geometry, wave, gram, inner, cross, own, pull
-):
-    """`slice_products`, with the derivatives of one volume by pose beside the components.
+def _dot(weight, real, imaginary, other_real, other_imaginary):
+    """``Σ_k weight Re(g* h)``."""
+    total = np.float32(0)
+    for k in range(weight.shape[0]):
+        total += weight[k] * (real[k] * other_real[k] + imaginary[k] * other_imaginary[k])
+    return total
 
-    `tangent` holds the volume and its derivatives by turns about its own axes. With h_b the
-    derivatives of the slice by turns about the image's axes and by shifts in pixels:
-    ``cross[n, c, b] = Σ_k gain w Re(g_c* h_b)``, ``own`` the same of h with h, packed, and
-    ``pull[n, b] = Σ_k gain Re(h_b* x)``; `wave` is 2 pi over the box.
+
+@kernel
+def _against(weight, real, imaginary, slopes, count, out):
+    """`_dot` of a slice with the first slopes."""
+    for b in range(count):
+        out[b] = _dot(weight, real, imaginary, slopes[0][b], slopes[1][b])
+
+
+@kernel
+def _slopes(tangent, first, turn, coordinates, wave, places, slopes):
+    """Derivatives of a slice by turns about the image's axes and by shifts, real and imaginary.
+
+    The slice is that of the volume in column `first` of `tangent`.
     """
+    voxels, signs = places
+    real, imaginary = slopes
+    for k in range(coordinates.shape[0]):
+        row = tangent[voxels[k]]
+        mean, x, y, z = row[first], row[first + 1], row[first + 2], row[first + 3]
+        for b in range(3):
+            real[b, k] = turn[b, 0] * x.real + turn[b, 1] * y.real + turn[b, 2] * z.real
+            imaginary[b, k] = turn[b, 0] * x.imag + turn[b, 1] * y.imag + turn[b, 2] * z.imag
+        # -2 pi i k times the slice; where the point was brought to the other side, conjugated
+        for b in range(2):
+            factor = wave * coordinates[k, b] * signs[k]
+            real[3 + b, k] = factor * mean.imag
+            imaginary[3 + b, k] = -factor * mean.real
+
+
+@kernel
+def perturbed_products(volumes, observations, geometry, wave, outputs):
+    """`slice_products`, with the derivatives of volumes by pose beside the components.
+
+    `volumes` are the components and, from `tangents`, one volume for all of them or one for each,
+    with its derivatives by turns about its own axes. With h_b the derivatives of the slice of
+    volume t by turns about the image's axes and by shifts in pixels:
+    ``cross[n, c, b] = Σ_k gain w Re(g_c* h_b)``, ``own[n, t]`` the same of h with h, packed, and
+    ``pull[n, t, b] = Σ_k gain Re(h_b* x)``; `wave` is 2 pi over the box.
+    """
+    values, tangent = volumes
+    images, weights, gains = observations
+    gram, inner, cross, own, pull = outputs
     rotations, coordinates, scale, reach, _ = geometry
     components, size = values.shape[1], coordinates.shape[0]
     independent = gram.shape[1] == components
     real, imaginary = np.empty((2, components, size), np.float32)
     slope_real, slope_imaginary = np.empty((2, 5, size), np.float32)
     image_real, image_imaginary, weight, signs = np.empty((4, size), np.float32)
-    voxels = np.empty(size, np.int32)
+    ones, voxels = np.ones(size, np.float32), np.empty(size, np.int32)
     for n in range(rotations.shape[0]):
-        turn = rotations[n]
-        _place(turn, coordinates, scale, reach, voxels, signs)
+        _place(rotations[n], coordinates, scale, reach, voxels, signs)
         for k in range(size):
             weight[k] = gains[k] * weights[n, k]
             image_real[k] = gains[k] * images[n, k].real
             image_imaginary[k] = gains[k] * images[n, k].imag * signs[k]
         for k in range(size):
-            voxel = voxels[k]
             for c in range(components):
-                value = values[voxel, c]
+                value = values[voxels[k], c]
                 real[c, k], imaginary[c, k] = value.real, value.imag
-            mean, x, y, z = (
-                tangent[voxel, 0],
-                tangent[voxel, 1],
-                tangent[voxel, 2],
-                tangent[voxel, 3],
-            )
-            for b in range(3):
-                slope_real[b, k] = turn[b, 0] * x.real + turn[b, 1] * y.real + turn[b, 2] * z.real
-                slope_imaginary[b, k] = (
-                    turn[b, 0] * x.imag + turn[b, 1] * y.imag + turn[b, 2] * z.imag
-                )
-            # -2 pi i k times the slice; where the point was brought to the other side, conjugated
-            for b in range(2):
-                factor = wave * coordinates[k, b] * signs[k]
-                slope_real[3 + b, k] = factor * mean.imag
-                slope_imaginary[3 + b, k] = -factor * mean.real
         pair = 0
         for c in range(components):
-            total = np.float32(0)
-            for k in range(size):
-                total += real[c, k] * image_real[k] + imaginary[c, k] * image_imaginary[k]
-            inner[n, c] = total
+            inner[n, c] = _dot(ones, real[c], imaginary[c], image_real, image_imaginary)
             for d in range(c if independent else 0, c + 1):
-                total = np.float32(0)
-                for k in range(size):
-                    total += weight[k] * (
-                        real[c, k] * real[d, k] + imaginary[c, k] * imaginary[d, k]
-                    )
-                gram[n, pair] = total
+                gram[n, pair] = _dot(weight, real[c], imaginary[c], real[d], imaginary[d])
                 pair += 1
+        turn, places, slopes = rotations[n], (voxels, signs), (slope_real, slope_imaginary)
+        for t in range(own.shape[1]):
+            _slopes(tangent, 4 * t, turn, coordinates, wave, places, slopes)
+            for c in range(t, t + 1) if own.shape[1] > 1 else range(components):
+                _against(weight, real[c], imaginary[c], slopes, 5, cross[n, c])
+            _against(ones, image_real, image_imaginary, slopes, 5, pull[n, t])
             for b in range(5):
-                total = np.float32(0)
-                for k in range(size):
-                    total += weight[k] * (
-                        real[c, k] * slope_real[b, k] + imaginary[c, k] * slope_imaginary[b, k]
-                    )
-                cross[n, c, b] = total
-        pair = 0
-        for b in range(5):
-            total = np.float32(0)
-            for k in range(size):
-                total += (
-                    slope_real[b, k] * image_real[k] + slope_imaginary[b, k] * image_imaginary[k]
-                )
-            pull[n, b] = total
-            for d in range(b + 1):
-                total = np.float32(0)
-                for k in range(size):
-                    total += weight[k] * (
-                        slope_real[b, k] * slope_real[d, k]
-                        + slope_imaginary[b, k] * slope_imaginary[d, k]
-                    )
-                own[n, pair] = total
-                pair += 1
+                row = own[n, t, b * (b + 1) // 2 :]
+                _against(weight, slope_real[b], slope_imaginary[b], slopes, b + 1, row)
 
 
 @kernel

@@ -125,14 +125,22 @@ class FourierLattice:
         Returns:
             Means of shells 0 to ``disc.radius``.
         """
+        return self.shell_sum(values) / self.shell_sum(torch.ones_like(values))
+
+    def shell_sum(self, values: Float[Tensor, "v *c"]) -> Float[Tensor, "shells *c"]:
+        """Add up the voxels of each shell, both members of each conjugate pair.
+
+        Args:
+            values: Values at the voxels.
+
+        Returns:
+            Sums of shells 0 to ``disc.radius``.
+        """
         beyond = self.disc.radius + 1
         shell = self.frequency.round().long().clamp(max=beyond)
         weight = self.multiplicity.reshape(-1, *[1] * (values.ndim - 1)).to(values)
         total = values.new_zeros(beyond + 1, *values.shape[1:])
-        total.index_add_(0, shell, weight * values)
-        count = torch.zeros_like(total)
-        count.index_add_(0, shell, weight.expand_as(values))
-        return (total / count)[:beyond]
+        return total.index_add_(0, shell, weight * values)[:beyond]
 
     def fold(self, values: Tensor) -> Tensor:
         """Add up both members of each conjugate pair on the plane kx = 0, in place.

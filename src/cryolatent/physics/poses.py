@@ -124,3 +124,35 @@ def rotation_defect(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n"]:
     identity = torch.eye(3, dtype=matrices.dtype)
     orthogonality = (matrices @ matrices.mT - identity).abs().amax(dim=(-2, -1))
     return torch.maximum(orthogonality, (torch.linalg.det(matrices) - 1).abs())
+
+
+def turned(
+    rotations: Float[Tensor, "n 3 3"], turns: Float[Tensor, "n 3"]
+) -> Float[Tensor, "n 3 3"]:
+    """Turn particles about their images' axes: ``exp(-[w]×) R``.
+
+    Args:
+        rotations: Rotations R.
+        turns: Rotation vectors w in the images' frames, in radians.
+
+    Returns:
+        Rotations.
+    """
+    import roma
+
+    return (roma.rotvec_to_rotmat(-turns) @ rotations).contiguous()
+
+
+def composed(first: Float[Tensor, "n 3"], second: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """The turn that two turns, one after the other, make (`turned`).
+
+    Args:
+        first: Rotation vectors, in radians.
+        second: Rotation vectors of what follows.
+
+    Returns:
+        Rotation vectors.
+    """
+    import roma
+
+    return -roma.rotvec_composition((-second, -first))

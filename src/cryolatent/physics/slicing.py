@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from cryolatent.physics.grid import FourierDisc, shift_phases
 from cryolatent.physics.lattice import FourierLattice
 
 
@@ -199,3 +200,31 @@ def taps(
         weights = torch.ones_like(shares[0]) if nearest else shares[0] * shares[1] * shares[2]
         y_at, z_at = y + (step[1] + lattice.reach), z + (step[2] + lattice.reach)
         yield (z_at * side + y_at) * row + x + step[0], weights, flipped
+
+
+def displaced(
+    images: Complex[Tensor, "n k"], shifts_pixels: Float[Tensor, "n 2"], disc: FourierDisc
+) -> Complex[Tensor, "n k"]:
+    """Move the content of images: `shift_phases` applied, compiled on processors.
+
+    Args:
+        images: Coefficients of the disc.
+        shifts_pixels: Displacements (x, y) in pixels.
+        disc: Where the coefficients belong.
+
+    Returns:
+        Coefficients of the moved images.
+    """
+    if images.device.type != "cpu":
+        return images * shift_phases(disc, shifts_pixels)
+    from cryolatent.physics import kernels
+
+    out = np.empty(tuple(images.shape), np.complex64)
+    whole, moves = images.contiguous().numpy(), shifts_pixels.float().contiguous().numpy()
+    where = disc.coordinates.numpy()
+
+    def work(_: int, rows: slice) -> None:
+        kernels.displace(whole[rows], moves[rows], where, disc.radius, disc.box, out[rows])
+
+    in_threads(work, len(whole))
+    return torch.from_numpy(out)

@@ -26,6 +26,7 @@ from cryolatent.report.colours import (
 from cryolatent.report.findings import Findings, gather, labelled_particles
 from cryolatent.report.provenance import commands, options
 from cryolatent.report.volumes import cluster_cards
+from cryolatent.runs.inputs import said_of_inputs
 from cryolatent.runs.run import Run
 
 FILTERS = {
@@ -122,6 +123,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "shades": shades,
         "truth": next(iter(truths), None),
         "moves": next((truth.motion for truth in truths if truth.motion), None),
+        "refined": any(truth.refined for truth in truths),
         "posteriors": sorted({f.summary.posterior for f in findings}),
         "points": any(f.summary.log_joint for f in findings),
         "bounds": any(f.summary.elbo for f in findings),
@@ -133,6 +135,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "pairs": [pair(findings[0], other) for other in findings[1:]],
         "losses": loss_charts(findings),
         "climbs": climb_charts(findings),
+        "inputs": [(f.label, said) for f in findings if (said := said_of_inputs(f.run))],
         "choices": choice_charts(findings),
         "noise": noise_chart(findings),
         "cards": [cluster_cards(f, shade) for f, shade in zip(findings, shades, strict=True)],

@@ -137,6 +137,8 @@ def commands(findings: Sequence[Findings], page: str) -> list[str]:
 def _argument(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag(name) if value else flag("no_" + name)]
+    if isinstance(value, (tuple, list)):
+        return [word for one in value for word in (flag(name), _quoted(str(one)))]
     # all digits, so that the run is repeated to the last bit
     return [flag(name), _quoted(str(value))]
 

@@ -1,14 +1,17 @@
 """The files of what is believed of each particle."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from cryolatent.io.files import void, write_atomically
+from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.distributions import from_columns
 from cryolatent.models.latents import Latents, Rows, penalty_name
 
@@ -25,7 +28,12 @@ def write_latents(path: Path, latents: Latents) -> None:
     columns[penalty_name(latents.distribution.is_bound)] = latents.kl
     if latents.evidence is not None:
         columns["evidence"] = latents.evidence
-    _write_columns(path, latents.ids, columns)
+    observed: dict[str, Tensor] = {}
+    counts = None
+    if latents.beliefs is not None:
+        own, observed = latents.beliefs.to_columns()
+        columns, counts = columns | own, latents.beliefs.observations
+    _write_columns(path, latents.ids, columns, observed, counts)
 
 
 def read_latents(path: Path) -> Latents:
@@ -37,11 +45,12 @@ def read_latents(path: Path) -> Latents:
     Returns:
         One row per particle.
     """
-    ids, columns = _read_columns(path)
+    ids, columns, counts = _read_columns(path)
     distribution = from_columns(columns)
+    beliefs = Beliefs.from_columns(columns, counts) if "is_particle" in columns else None
     penalty = columns[penalty_name(distribution.is_bound)]
     evidence = columns.get("evidence")
-    return Latents(ids, distribution, columns["reconstruction"], penalty, evidence)
+    return Latents(ids, distribution, columns["reconstruction"], penalty, evidence, beliefs)
 
 
 def write_rows(path: Path, rows: Rows) -> None:
@@ -63,21 +72,43 @@ def read_rows(path: Path) -> Rows:
     Returns:
         One row per particle.
     """
-    ids, columns = _read_columns(path)
+    ids, columns, _ = _read_columns(path)
     return Rows(ids, from_columns(columns))
 
 
-def _write_columns(path: Path, ids: np.ndarray, columns: dict[str, Tensor]) -> None:
-    table = pa.table({"id": ids.tolist()} | {name: c.numpy() for name, c in columns.items()})
-    write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
+def _write_columns(
+    path: Path,
+    ids: np.ndarray,
+    columns: dict[str, Tensor],
+    observed: dict[str, Tensor] | None = None,
+    counts: Int[Tensor, " n"] | None = None,
+) -> None:
+    """Columns of particles, and of their observations: lists where a particle has several."""
+    table: dict[str, Any] = {"id": ids.tolist()}
+    table |= {name: column.numpy() for name, column in columns.items()}
+    for name, column in (observed or {}).items():
+        single = counts is None or bool((counts == 1).all())
+        table[name] = column.numpy() if counts is None or single else _lists(column, counts)
+    whole = pa.table(table)
+    write_atomically(path, lambda partial: void(pq.write_table(whole, partial)))
 
 
-def _read_columns(path: Path) -> tuple[np.ndarray, dict[str, Tensor]]:
-    """Names, and the other columns."""
+def _lists(column: Tensor, counts: Tensor) -> pa.ListArray:
+    offsets = np.concatenate([[0], counts.numpy().cumsum()]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, column.numpy())
+
+
+def _read_columns(path: Path) -> tuple[np.ndarray, dict[str, Tensor], Int[Tensor, " n"]]:
+    """Names, the other columns, and how many observations each particle has."""
     table = pq.read_table(path)
-    columns = {
-        name: torch.from_numpy(table[name].to_numpy().copy())
-        for name in table.column_names
-        if name != "id"
-    }
-    return np.array(table["id"].to_pylist(), dtype=np.str_), columns
+    counts = torch.ones(len(table), dtype=torch.int64)
+    columns = {}
+    for name in table.column_names:
+        if name == "id":
+            continue
+        column = table[name].combine_chunks()
+        if pa.types.is_list(column.type):
+            lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+            counts, column = torch.from_numpy(lengths.astype(np.int64)), column.flatten()
+        columns[name] = torch.from_numpy(column.to_numpy(zero_copy_only=False).copy())
+    return np.array(table["id"].to_pylist(), dtype=np.str_), columns, counts

@@ -21,6 +21,9 @@ class SimulateConfig(BaseModel):
     only: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     """Simulate only these states; all if left out."""
 
+    populations: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Parameter(negative="")] = ()
+    """Relative frequencies of the states; equal if left out."""
+
     motion: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Range of the angle, in degrees, by which a part of the molecule turns, another in each
     particle; 0 leaves it at rest. Of 6zu5 the central protuberance turns."""
@@ -48,6 +51,13 @@ class SimulateConfig(BaseModel):
 
     angle_error: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the error of the recorded orientations about each axis, in degrees."""
+
+    error_tails: Annotated[float, Field(ge=0)] = 0.0
+    """Degrees of freedom, more than 2, of Student's t that errors of recorded poses follow, at the
+    same standard deviation; 0 makes them normal."""
+
+    random_poses: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of particles whose recorded orientation has nothing to do with the true one."""
 
     shift_spread: Annotated[float, Field(ge=0)] = 1.0
     """Standard deviation of the particles' displacement, in pixels (without metadata)."""
@@ -79,4 +89,6 @@ class SimulateConfig(BaseModel):
     def _ordered(self) -> "SimulateConfig":
         if self.defocus_min > self.defocus_max:
             raise ValueError(f"a defocus_max of at least {self.defocus_min:g}, the defocus_min")
+        if 0 < self.error_tails <= 2:
+            raise ValueError(f"error_tails of 0 or more than 2, not {self.error_tails:g}")
         return self

@@ -113,7 +113,18 @@ def perturb(poses: Poses, config: SimulateConfig, rng: np.random.Generator) -> P
 
     turn = np.deg2rad(config.angle_error) * rng.normal(size=(len(poses), 3))
     move = config.shift_error * config.pixel_size * rng.normal(size=(len(poses), 2))
+    if config.error_tails:
+        # one factor for all errors of an image: some images are hard
+        freedom = config.error_tails
+        factor = np.sqrt((freedom - 2) / rng.chisquare(freedom, size=(len(poses), 1)))
+        turn, move = turn * factor, move * factor
     rotations = roma.rotvec_to_rotmat(torch.from_numpy(turn)) @ poses.rotations.double()
+    if config.random_poses:
+        lost = torch.from_numpy(rng.random(len(poses)) < config.random_poses)
+        quaternions = rng.normal(size=(len(poses), 4))
+        quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+        anywhere = roma.unitquat_to_rotmat(torch.from_numpy(quaternions))
+        rotations = torch.where(lost[:, None, None], anywhere, rotations)
     return Poses(rotations.float(), poses.shifts_angstrom + torch.from_numpy(move).float())
 
 

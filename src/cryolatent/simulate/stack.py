@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from cryolatent.errors import InputError
@@ -52,7 +53,7 @@ def simulate(
         poses, ctf = draw_observations(config, rng)
     else:
         poses, ctf = read_observations(config.metadata, config, rng)
-    state = rng.integers(len(molecule.states), size=config.particles)
+    state = _draw_states(config, len(molecule.states), rng)
     state[rng.random(config.particles) < config.junk] = JUNK
     contrast = 1 + config.contrast_spread * rng.normal(size=config.particles)
     recorded = perturb(poses, config, rng)
@@ -154,6 +155,22 @@ def _write_images(path: Path, scene: Scene, config: SimulateConfig, progress: Ad
             noise = torch.fft.ifft2(torch.fft.fft2(noise) * gain).real
             stack[start : start + len(rows)] = (scene.images(rows) + noise).numpy()
             progress(int(rows[-1]) + 1)
+
+
+def _draw_states(
+    config: SimulateConfig, states: int, rng: np.random.Generator
+) -> Int[np.ndarray, " n"]:
+    if not config.populations:
+        return rng.integers(states, size=config.particles)
+    if len(config.populations) != states:
+        raise InputError(
+            "`populations`",
+            f"{len(config.populations)} numbers",
+            f"{states}, one for each state",
+            "Choose the states with `only`.",
+        )
+    share = np.array(config.populations) / sum(config.populations)
+    return rng.choice(states, size=config.particles, p=share)
 
 
 def _write_star(

@@ -27,13 +27,11 @@ SIMULATION = SimulateConfig(
     pixel_size=4.5,
     snr=0.05,
     noise_colour=2.0,
-    angle_error=1.0,
-    shift_error=0.2,
-    contrast_spread=0.05,
-    junk=0.02,
+    angle_error=3.0,
+    shift_error=0.5,
+    contrast_spread=0.15,
+    junk=0.05,
 )
-CLUSTERS = 5
-"""Four states and one cluster for the junk."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +49,23 @@ class DemoResult:
     summaries: tuple[Summary, ...]
 
 
-def configuration(posterior: str, simulation: SimulateConfig = SIMULATION) -> TrainConfig:
+def configuration(posterior: str) -> TrainConfig:
     """The demo's options of one training: one thread, since two trainings run side by side.
 
     Args:
         posterior: ``categorical`` or ``exact``.
-        simulation: The data that it is trained on.
 
     Returns:
         Options.
     """
-    spread = simulation.contrast_spread
-    return TrainConfig.of(posterior=posterior, contrast_spread=spread, threads=1)
+    return TrainConfig.of(posterior=posterior, threads=1)
 
 
 def demo(
     output: Path,
     *,
     simulation: SimulateConfig = SIMULATION,
-    configure: Callable[[str, SimulateConfig], TrainConfig] = configuration,
+    configure: Callable[[str], TrainConfig] = configuration,
     tell: Callable[[str], None] = lambda line: None,
 ) -> DemoResult:
     """Simulate, train twice, analyse twice, report; what is finished already is kept.
@@ -94,8 +90,7 @@ def demo(
     elif not (data / "truth" / "truth.npz").exists():
         raise InputError(data, "other files", "the demo's own data", "Choose another -o.")
     runs = tuple(
-        _open_or_create(output / posterior, configure(posterior, simulation), data)
-        for posterior in POSTERIORS
+        _open_or_create(output / posterior, configure(posterior), data) for posterior in POSTERIORS
     )
     _work_side_by_side([run for run in runs if not run.is_analysed], data / "truth", tell)
     runs = tuple(Run.open(run.path) for run in runs)
@@ -149,7 +144,7 @@ def _work(path: Path, truth: Path) -> None:
             train(run, run.open_stack())
         with processor_threads(run.manifest.threads):
             # a search may have chosen the number of latent dimensions
-            analyze(Run.open(path), clusters=CLUSTERS, truth=truth)
+            analyze(Run.open(path), truth=truth)
     except CryolatentError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from cryolatent.data import Source
 from cryolatent.errors import NonFiniteError
+from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.distributions import from_columns
 from cryolatent.models.latents import Latents
 from cryolatent.models.system import System
@@ -44,6 +45,7 @@ def infer(
     watch = watch or Watch()
     watch.stage("reading latents", len(stack))
     columns: list[dict[str, Tensor]] = []
+    beliefs: list[Beliefs] = []
     for number, index in enumerate(torch.arange(len(stack)).split(BATCH)):
         batch = on_device(stack.batch(index), system.device)
         generator = seeded(seed, number, "evaluation")
@@ -51,6 +53,8 @@ def infer(
         parts = {"reconstruction": found.reconstruction, "kl": found.kl}
         if found.evidence is not None:
             parts["evidence"] = found.evidence
+        if found.beliefs is not None:
+            beliefs.append(found.beliefs)
         columns.append(found.posterior.to_columns() | parts)
         watch.advance(int(index[-1]) + 1)
     joined = {name: torch.cat([part[name] for part in columns]).cpu() for name in columns[0]}
@@ -61,4 +65,5 @@ def infer(
             raise NonFiniteError(f"the posterior of particle {particle}: {name} is not finite.")
     distribution = from_columns(joined)
     evidence = joined.get("evidence")
-    return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"], evidence)
+    known = Beliefs.together(beliefs) if beliefs else None
+    return Latents(stack.ids, distribution, joined["reconstruction"], joined["kl"], evidence, known)

@@ -1,7 +1,7 @@
 """The options of every method of training, without PyTorch."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -51,10 +51,14 @@ class EmOptions(MethodOptions):
     """Expectation maximisation: exact posteriors, volumes solved for; no learning rate."""
 
     solves_volumes: ClassVar[bool] = True
-    common: ClassVar[frozenset[str]] = frozenset({"mask"})
+    common: ClassVar[frozenset[str]] = frozenset({"mask", "trust"})
 
     search_shells: Positive = 12
     """Last shell of the search for a subspace; the volumes are then refined to all shells."""
+
+    trust: tuple[Literal["all", "rotations", "shifts", "contrast", "particles"], ...] | None = None
+    """What is believed as it is recorded; else how wrong it is is learned: poses are integrated out
+    and refined, contrasts too, and images that show no particle are told apart."""
 
     starts: Positive = 2
     """Random starts at the lowest shells; the best evidence is kept."""

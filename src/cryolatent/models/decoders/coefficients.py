@@ -48,7 +48,7 @@ class Linear(CoefficientMap):
 
     def forward(self, z: Float[Tensor, "n zdim"]) -> Float[Tensor, "n c"]:
         """``(1, z)``."""
-        return torch.cat([torch.ones_like(z[:, :1]), z], dim=-1)
+        return torch.cat([z.new_ones(len(z), 1), z], dim=-1)
 
 
 class Shares(CoefficientMap):

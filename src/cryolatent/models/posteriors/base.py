@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryolatent.data import Batch
+from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.distributions import Distribution
 from cryolatent.models.generative import GenerativeModel
 
@@ -22,12 +23,14 @@ class Reading:
         reconstruction: Expected ``-log p(x | z)``, in nats.
         kl: Divergence from the prior, in nats; of points minus the log density of the prior.
         evidence: ``log p(x)``, in nats, where it is known; else None.
+        beliefs: What is believed of poses, contrast and particles, where they are doubted.
     """
 
     posterior: Distribution
     reconstruction: Float[Tensor, " n"]
     kl: Float[Tensor, " n"]
     evidence: Float[Tensor, " n"] | None = None
+    beliefs: Beliefs | None = None
 
 
 class Posterior(nn.Module, ABC):

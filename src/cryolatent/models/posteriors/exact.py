@@ -1,27 +1,35 @@
 """Posteriors in closed form, for decoders that are linear in the latent."""
 
-from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from cryolatent.data import Batch
+from cryolatent.data import Batch, FilteredImages
+from cryolatent.models.beliefs import Beliefs
+from cryolatent.models.coefficients import CoefficientPosterior
 from cryolatent.models.contrast import ONE, Contrast
 from cryolatent.models.decoders import SubspaceDecoder
 from cryolatent.models.decoders.coefficients import CoefficientMap, Linear, Shares
-from cryolatent.models.distributions import Distribution
+from cryolatent.models.distributions import Distribution, OneOf
 from cryolatent.models.exact import Moments, class_moments, normal_moments
 from cryolatent.models.generative import GenerativeModel
+from cryolatent.models.hypothesis import Explained, Hypothesis
 from cryolatent.models.likelihood import FourierGaussian
+from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.posteriors.base import Posterior, Reading
 from cryolatent.models.posteriors.options import CategoricalOptions, ExactOptions
 from cryolatent.models.setting import Setting
+from cryolatent.models.settling import Settling
 from cryolatent.physics import Interpolation, pack, slice_products, unpack
 
+LEAST_CONTRAST = 0.05
+"""Draws of the contrast are not smaller: no image is inserted upside down."""
 
-class ClosedForm(Posterior):
+
+class ClosedForm(Posterior, CoefficientPosterior):
     """A posterior that follows from the inner products of slices and images.
 
     Expectation maximisation, `infer` and analyses all ask `moments`, and so agree.
@@ -29,25 +37,9 @@ class ClosedForm(Posterior):
 
     reads_images = True
     is_closed_form = True
-    independent: ClassVar[bool]
-    """Whether an image holds one component only, so that products of different ones vanish."""
     coefficients: ClassVar[type[CoefficientMap]]
     """Weights of the subspace decoder under which the posterior has this form."""
-
-    @abstractmethod
-    def moments(
-        self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"], contrast: Contrast = ONE
-    ) -> Moments:
-        """The posterior of each particle, averaged over its contrast.
-
-        Args:
-            gram: Packed ``2 Re(gᴴ Σ⁻¹ g)``: lower triangles, or diagonals where `independent`.
-            inner: ``2 Re(gᴴ Σ⁻¹ x)``.
-            contrast: Prior of the contrast.
-
-        Returns:
-            Moments; `Moments.second` unpacked.
-        """
+    _kept: tuple[tuple[Tensor, Tensor, Nuisances], Settling] | None = None
 
     def packed(self, products: Float[Tensor, "n *c"]) -> Float[Tensor, "n p"]:
         """Pack products of components as `moments` and the normal equations want them.
@@ -62,6 +54,8 @@ class ClosedForm(Posterior):
 
     def forward(self, batch: Batch, model: GenerativeModel) -> Distribution:
         """The distribution of each particle's latent, from its evidence and the model."""
+        if self._doubts(model):
+            return self._settled(batch, model).moments.posterior
         return self._explained(batch, model).posterior
 
     @torch.no_grad()
@@ -72,10 +66,71 @@ class ClosedForm(Posterior):
         shown = batch.of_evidence()
         if batch.evidence.images is not batch.images:
             return super().read(batch, model, generator, samples)
-        found = self._explained(batch, model)
-        empty = model.likelihood.negative_log(shown.images, torch.zeros_like(shown.images))
-        evidence, kl = found.gain - shown.sum_by_particle(empty), found.posterior.kl()
-        return Reading(found.posterior, -evidence - kl, kl, evidence)
+        if self._doubts(model):
+            settled = self._settled(batch, model)
+            q, evidence, beliefs = settled.moments.posterior, settled.evidence, Beliefs.of(settled)
+        else:
+            found, beliefs = self._explained(batch, model), None
+            empty = model.likelihood.negative_log(shown.images, torch.zeros_like(shown.images))
+            q, evidence = found.posterior, found.gain - shown.sum_by_particle(empty)
+        kl = q.kl()
+        return Reading(q, -evidence - kl, kl, evidence, beliefs)
+
+    def _doubts(self, model: GenerativeModel) -> bool:
+        """Whether poses or particles are doubted, which volumes that learn do not know of."""
+        likelihood, decoder = model.likelihood, model.decoder
+        if not isinstance(likelihood, FourierGaussian) or not isinstance(decoder, SubspaceDecoder):
+            return False
+        nearest = decoder.interpolation is Interpolation.NEAREST
+        learning = torch.is_grad_enabled() and decoder.volumes.requires_grad
+        return nearest and not learning and likelihood.nuisances.doubts_images
+
+    def _settled(self, batch: Batch, model: GenerativeModel) -> Explained:
+        decoder, likelihood = self._parts(model)
+        values, noise = decoder.at_voxels(), likelihood.noise_spectrum
+        key = values, noise.clone(), likelihood.nuisances
+        kept = self._kept
+        if (
+            kept is None
+            or kept[0][0] is not values
+            or kept[0][2] != key[2]
+            or (not torch.equal(kept[0][1], noise))
+        ):
+            lattice = decoder.lattice.to(values.device)
+            hypothesis = Hypothesis(lattice, values, key[1], self, likelihood.nuisances)
+            self._kept = kept = key, Settling.of(hypothesis)
+        return kept[1].explain(self._filtered(batch.of_evidence(), likelihood))
+
+    def _filtered(self, shown: Batch, likelihood: FourierGaussian) -> FilteredImages:
+        """Evidence as the compiled products want it."""
+        if shown.poses is None:
+            raise ValueError("slices need poses")
+        # what a Gaussian likelihood expects is the slice times transfer function and phase
+        factor = likelihood.predict(torch.ones_like(shown.images), shown)
+        disc = likelihood.disc.to(factor.device)
+        power = factor.real.new_zeros(len(factor), disc.radius + 1)
+        power.index_add_(1, disc.shells, shown.images.real.square() + shown.images.imag.square())
+        return FilteredImages(
+            shown.index,
+            shown.owner,
+            shown.images * factor.conj(),
+            factor.real.square() + factor.imag.square(),
+            power[:, 1:],
+            shown.poses.rotations.contiguous(),
+            torch.arange(len(factor), device=factor.device),
+        )
+
+    def _parts(self, model: GenerativeModel) -> tuple[SubspaceDecoder, FourierGaussian]:
+        """Decoder and likelihood, if they are such as this posterior has a form for."""
+        decoder, likelihood = model.decoder, model.likelihood
+        wanted = self.coefficients
+        if not isinstance(decoder, SubspaceDecoder) or not isinstance(decoder.coefficients, wanted):
+            raise ValueError(
+                f"this posterior needs a subspace decoder with weights {wanted.__name__}"
+            )
+        if not isinstance(likelihood, FourierGaussian):
+            raise ValueError("this posterior needs Gaussian noise")
+        return decoder, likelihood
 
     def _explained(self, batch: Batch, model: GenerativeModel) -> Moments:
         gram, inner = self._inner_products(batch, model)
@@ -85,14 +140,7 @@ class ClosedForm(Posterior):
         self, batch: Batch, model: GenerativeModel
     ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n c"]]:
         """Packed ``2 Re(gᴴ Σ⁻¹ g)`` and ``2 Re(gᴴ Σ⁻¹ x)`` of each particle's evidence."""
-        decoder, likelihood = model.decoder, model.likelihood
-        wanted = self.coefficients
-        if not isinstance(decoder, SubspaceDecoder) or not isinstance(decoder.coefficients, wanted):
-            raise ValueError(
-                f"this posterior needs a subspace decoder with weights {wanted.__name__}"
-            )
-        if not isinstance(likelihood, FourierGaussian):
-            raise ValueError("this posterior needs Gaussian noise")
+        decoder, likelihood = self._parts(model)
         shown = batch.of_evidence()
         learning = torch.is_grad_enabled() and decoder.volumes.requires_grad
         nearest = decoder.interpolation is Interpolation.NEAREST
@@ -104,18 +152,15 @@ class ClosedForm(Posterior):
         self, decoder: SubspaceDecoder, likelihood: FourierGaussian, shown: Batch
     ) -> tuple[Tensor, Tensor]:
         """Products as expectation maximisation computes them, from the nearest voxels."""
-        if shown.poses is None:
-            raise ValueError("slices need poses")
-        # what a Gaussian likelihood expects is the slice times transfer function and phase
-        factor = likelihood.predict(torch.ones_like(shown.images), shown)
-        gains = 2 / likelihood.noise_spectrum[decoder.disc.to(factor.device).shells]
+        part = self._filtered(shown, likelihood)
+        disc = decoder.disc.to(part.weights.device)
         return slice_products(
             decoder.at_voxels(),
-            shown.images * factor.conj(),
-            factor.abs().square(),
-            gains,
-            shown.poses.rotations,
-            decoder.lattice.to(factor.device),
+            part.images,
+            part.weights,
+            2 / likelihood.noise_spectrum[disc.shells],
+            part.rotations,
+            decoder.lattice.to(part.weights.device),
             independent=self.independent,
         )
 
@@ -158,10 +203,35 @@ class ExactGaussian(ClosedForm):
         return cls(setting.z_dim)
 
     def moments(
-        self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"], contrast: Contrast = ONE
+        self,
+        gram: Float[Tensor, "n p"],
+        inner: Float[Tensor, "n c"],
+        contrast: Contrast = ONE,
+        gain: Float[Tensor, "n 1"] | None = None,
     ) -> Moments:
         """The normal posterior of each particle."""
-        return normal_moments(unpack(gram), inner, contrast)
+        found = normal_moments(unpack(gram), inner, contrast)
+        return found if gain is None else replace(found, gain=found.gain + gain[:, 0])
+
+    def bases(self, values: Complex[Tensor, "v c"]) -> Complex[Tensor, "v 1"]:
+        """The mean volume."""
+        return values[:, :1]
+
+    def drawn(
+        self, found: Moments, normal: Float[Tensor, "n w"]
+    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n 1 c"]]:
+        """Contrasts, and latents ``μ + L ε``."""
+        a, q = _contrast(*found.contrast, normal[:, 0]), found.posterior
+        covariance = q.covariance_or_none
+        if covariance is None:
+            raise TypeError(f"expected normal latents, found {type(q)}")
+        size = covariance.shape[-1]
+        # rounding may leave a covariance slightly indefinite: its diagonal is never below this
+        floor = 1e-6 * torch.eye(size, device=covariance.device)
+        root = torch.linalg.cholesky(covariance + floor)
+        z = q.mean + (root @ normal[:, 1 : 1 + size, None])[..., 0]
+        zeta = torch.cat([torch.ones_like(a)[:, None], z], dim=-1)
+        return torch.zeros_like(a, dtype=torch.long), a, (a[:, None] * zeta)[:, None]
 
 
 class Categorical(ClosedForm):
@@ -195,7 +265,36 @@ class Categorical(ClosedForm):
         return posterior
 
     def moments(
-        self, gram: Float[Tensor, "n p"], inner: Float[Tensor, "n c"], contrast: Contrast = ONE
+        self,
+        gram: Float[Tensor, "n p"],
+        inner: Float[Tensor, "n c"],
+        contrast: Contrast = ONE,
+        gain: Float[Tensor, "n k"] | None = None,
     ) -> Moments:
         """The responsibilities of each particle."""
-        return class_moments(gram, inner, self.log_weights, contrast)
+        weights = self.log_weights if gain is None else self.log_weights + gain
+        found = class_moments(gram, inner, weights, contrast)
+        # whatever else speaks for a volume, the prior is that of the weights
+        prior = self.log_weights.expand_as(found.bases)
+        return replace(found, posterior=OneOf(found.bases, prior))
+
+    def bases(self, values: Complex[Tensor, "v k"]) -> Complex[Tensor, "v k"]:
+        """Every volume."""
+        return values
+
+    def drawn(
+        self, found: Moments, normal: Float[Tensor, "n w"]
+    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, "n k 1"]]:
+        """One state each, where the shares' running sum passes a uniform number."""
+        share, (mean, variance) = found.bases, found.given
+        uniform = torch.special.ndtr(normal[:, 1:2])
+        base = (share.cumsum(-1) < uniform).sum(-1).clamp(max=share.shape[1] - 1)
+        rows = torch.arange(len(base), device=base.device)
+        a = _contrast(mean[rows, base, 0], variance[rows, base, 0, 0], normal[:, 0])
+        return base, a, a[:, None, None].expand(-1, share.shape[1], 1)
+
+
+def _contrast(
+    mean: Float[Tensor, " n"], variance: Float[Tensor, " n"], normal: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    return (mean + variance.clamp(min=0).sqrt() * normal).clamp(min=LEAST_CONTRAST)

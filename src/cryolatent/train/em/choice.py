@@ -26,14 +26,14 @@ def choose_dimensions(held: Terms, contrast: Contrast) -> Choice:
         contrast: Prior of the contrast.
 
     Returns:
-        The curve from one dimension up, and the choice.
+        The curve from no dimension up, and the choice.
     """
     most = held.inner.shape[1] - 1
     gains = [
         normal_moments(held.gram[:, : d + 1, : d + 1], held.inner[:, : d + 1], contrast).gain
-        for d in range(1, most + 1)
+        for d in range(most + 1)
     ]
-    return choose("dimensions", list(range(1, most + 1)), torch.stack(gains))
+    return choose("dimensions", list(range(most + 1)), torch.stack(list(map(held.evidence, gains))))
 
 
 def choose_states(
@@ -55,7 +55,8 @@ def choose_states(
     gains: list[Tensor] = []
     for states in range(1, most + 1):
         mixtures.append(mixture_of(train, states, contrast, seed))
-        gains.append(mixtures[-1].moments(held.gram, held.inner, contrast).gain)
+        gain = mixtures[-1].moments(held.gram, held.inner, contrast).gain
+        gains.append(held.evidence(gain))
         means = [float(gain.mean()) for gain in gains]
         if max(means) not in means[-PATIENCE:]:
             break
@@ -76,8 +77,8 @@ def choose_reading(held: Terms, mixture: Mixture, contrast: Contrast) -> Choice:
     """
     states = len(mixture.points)
     normal = normal_moments(held.gram, held.inner, contrast).gain
-    gains = torch.stack([normal, mixture.moments(held.gram, held.inner, contrast).gain])
-    return choose(READING, [CONTINUUM, states], gains)
+    gains = [normal, mixture.moments(held.gram, held.inner, contrast).gain]
+    return choose(READING, [CONTINUUM, states], torch.stack(list(map(held.evidence, gains))))
 
 
 def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixture:
@@ -93,7 +94,10 @@ def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixt
         The mixture.
     """
     candidates = train.means(contrast)
-    return fit_mixture(train.gram, train.inner, candidates, states, seed=seed, contrast=contrast)
+    rival = train.rival - train.gain
+    return fit_mixture(
+        train.gram, train.inner, candidates, states, seed=seed, contrast=contrast, rival=rival
+    )
 
 
 def choose(name: str, numbers: list[int], gains: Float[Tensor, "m n"]) -> Choice:

@@ -23,6 +23,7 @@ from cryolatent.train.em.choice import (
     choose_states,
     mixture_of,
 )
+from cryolatent.train.em.doubts import Doubts
 from cryolatent.train.em.results import (
     Both,
     State,
@@ -44,6 +45,9 @@ from cryolatent.train.recorder import SEARCHING, STATES, Checkpoint, Recorder
 
 LEAST_HELD = 2
 LATE_PASSES = 3
+FIRST_SURVEYS = (4, 6, 8, 8)
+"""Shells at which the consensus corrects poses before anything else is looked for."""
+
 MASK_SHELLS = 8
 """Shells from which the consensus shows where the molecule is."""
 
@@ -163,7 +167,10 @@ class ExpectationMaximisation(Method):
             )
         device, contrast = system.device, system.model.likelihood.contrast
         kept, aside = (FilteredStack(stack, rows, device=device) for rows in (parts, held))
-        return start_search(kept, aside, checkpoint.tensors, contrast, device)
+        doubts = Doubts.of(self.options, contrast)
+        return start_search(
+            kept, aside, checkpoint.tensors, contrast, doubts, seed=self.seed, device=device
+        )
 
 
 def _particles(source: Source) -> ParticleStack:
@@ -249,6 +256,9 @@ class Expedition:
     def begin(self, _: State | None, shells: int) -> State:
         """Find a subspace at few shells."""
         method, starts = self.method, self.method.options.starts
+        for at in FIRST_SURVEYS if self.search.doubts else ():
+            lattice = self.search.lattice(min(at, self.stack.disc.radius))
+            self.search.survey_consensus(lattice)
         most = self.posterior.z_dim
         return linear.begin(self.search, shells, most, starts=starts, seed=method.seed)
 
@@ -267,7 +277,7 @@ class Expedition:
         """Drop dimensions that particles kept aside do not support, all but one."""
         ordered = linear.by_power(self.search, state)
         held = linear.read_terms(self.search, self.search.held, ordered)
-        best = choose_dimensions(held, self.search.contrast).best
+        best = choose_dimensions(held, self.search.nuisances.contrast).best
         return linear.truncated(self.search, ordered, min(best + 1, len(state.fields) - 1))
 
     def choose_both(self, state: State | None) -> State:
@@ -279,13 +289,17 @@ class Expedition:
         search = self.search
         ordered = linear.by_power(search, _subspace(state))
         held = linear.read_terms(search, search.held, ordered)
-        dimensions = choose_dimensions(held, search.contrast)
+        dimensions = choose_dimensions(held, search.nuisances.contrast)
         chosen = linear.truncated(search, ordered, dimensions.chosen)
+        if not dimensions.chosen:
+            self.recorder.write_choices([dimensions])
+            self.join()
+            return chosen
         train, held = (
             linear.read_terms(search, part, chosen) for part in (search.parts, search.held)
         )
-        states, mixture = choose_states(train, held, search.contrast, self.method.seed)
-        reading = choose_reading(held, mixture, search.contrast)
+        states, mixture = choose_states(train, held, search.nuisances.contrast, self.method.seed)
+        reading = choose_reading(held, mixture, search.nuisances.contrast)
         self.recorder.write_choices([dimensions, states, reading])
         self.join()
         if reading.chosen == CONTINUUM or states.chosen == 1:
@@ -299,10 +313,10 @@ class Expedition:
         states, seed = self.posterior.states_asked, self.method.seed
         if states is None:
             held = linear.read_terms(search, search.held, found)
-            choice, mixture = choose_states(train, held, search.contrast, seed)
+            choice, mixture = choose_states(train, held, search.nuisances.contrast, seed)
             self.recorder.write_choices([choice])
         else:
-            mixture = mixture_of(train, states, search.contrast, seed)
+            mixture = mixture_of(train, states, search.nuisances.contrast, seed)
         self.join()
         return classes.from_mixture(search, found, mixture)
 
@@ -319,7 +333,10 @@ class Expedition:
         if not isinstance(state, States):
             raise TypeError(f"expected states, found {type(state)}")
         last = shells == self.stack.disc.radius
-        return classes.march(self.search, state, shells, last=last)
+        found = classes.march(self.search, state, shells, last=last)
+        # so many as were asked for are kept, whatever they hold
+        asked = self.posterior.states_asked is not None
+        return found if asked else classes.without_empty(self.search, found)
 
     @property
     def is_joined(self) -> bool:

@@ -19,10 +19,13 @@ from cryolatent.models import (
 )
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.decoders.coefficients import Linear, Shares
+from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.system import System
 from cryolatent.physics import Interpolation
 from cryolatent.physics.grid import CPU
 from cryolatent.physics.masks import soft_sphere
+from cryolatent.train.em.corrections import Corrections
+from cryolatent.train.em.doubts import TRUST, Doubts
 from cryolatent.train.em.search import Search
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
@@ -84,6 +87,9 @@ def start_search(
     held: Filtered,
     tensors: dict[str, Tensor],
     contrast: Contrast,
+    doubts: Doubts = TRUST,
+    *,
+    seed: int = 0,
     device: torch.device = CPU,
 ) -> Search:
     """What a search knows when it begins or continues.
@@ -92,13 +98,21 @@ def start_search(
         parts: The particles that volumes are made from.
         held: The particles that are kept for checks.
         tensors: The newest checkpoint's.
-        contrast: Prior of the particles' contrast.
+        contrast: Prior of the particles' contrast, where it is known.
+        doubts: Which inputs may be wrong.
+        seed: Fixes the draws of poses.
         device: Where it works.
 
     Returns:
         The search.
     """
-    focus = tensors.get("search.focus")
+    focus, spectra = tensors.get("search.focus"), StackStatistics(*tensors["search.spectra"])
+    if "corrections.moved" in tensors:
+        nuisances = Nuisances.from_tensors(_of("search", tensors))
+        corrections = Corrections.from_tensors(_of("corrections", tensors), device)
+    else:
+        nuisances = doubts.begin(contrast, first_signal(spectra))
+        corrections = Corrections.none(parts.stack, device)
     return Search(
         parts,
         held,
@@ -107,8 +121,33 @@ def start_search(
         tensors["search.mask"].to(device),
         None if focus is None else focus.to(device),
         lambda entry: None,
-        contrast,
+        tensors.get("search.spectrum", first_signal(spectra)).clone().to(device),
+        doubts,
+        nuisances,
+        corrections,
+        seed,
+        int(tensors.get("search.passes", torch.tensor(0))),
     )
+
+
+def _of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+
+
+def first_signal(spectra: StackStatistics) -> Float[Tensor, " shells"]:
+    """Power of the particle's Fourier coefficients as the images show it.
+
+    Args:
+        spectra: Mean spectra of the data.
+
+    Returns:
+        Variance of each shell; at least a fiftieth of the noise's.
+    """
+    excess = (spectra.power - spectra.background) / spectra.ctf_squared.clamp(min=0.05)
+    signal = torch.maximum(excess, 0.02 * spectra.background)
+    signal[0] = signal[1]
+    return signal
 
 
 def to_tensors(search: Search, state: State) -> dict[str, Tensor]:
@@ -127,7 +166,13 @@ def to_tensors(search: Search, state: State) -> dict[str, Tensor]:
         "search.mask": search.mask,
         "search.spectra": torch.stack([spectra.power, spectra.background, spectra.ctf_squared]),
         "search.curve": torch.tensor(search.curve),
+        "search.passes": torch.tensor(search.passes),
+        "search.spectrum": search.spectrum,
     }
+    nuisances = search.nuisances.to_tensors(len(search.noise) - 1)
+    corrections = search.corrections.to_tensors() if search.doubts else {}
+    tensors |= {f"search.{name}": tensor for name, tensor in nuisances.items()}
+    tensors |= {f"corrections.{name}": tensor for name, tensor in corrections.items()}
     if search.focus is not None:
         tensors["search.focus"] = search.focus
     if isinstance(state, Both):
@@ -212,5 +257,5 @@ def finished(stack: ParticleStack, search: Search, state: Subspace | States) -> 
 
 def _model(decoder: Decoder, stack: ParticleStack, search: Search) -> GenerativeModel:
     noise, power = search.noise.cpu(), search.spectra.power.cpu()
-    likelihood = FourierGaussian(stack.disc, noise, power, search.contrast)
+    likelihood = FourierGaussian(stack.disc, noise, power, search.nuisances)
     return GenerativeModel(decoder, likelihood)

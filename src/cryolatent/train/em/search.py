@@ -1,18 +1,24 @@
 """What a search by expectation maximisation works on: particles, spectra, mask, prior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-from cryolatent.data import Filtered, StackStatistics
-from cryolatent.models.contrast import ONE, Contrast
-from cryolatent.models.posteriors.exact import ClosedForm
+from cryolatent.data import Filtered, FilteredImages, FilteredTogether, StackStatistics
+from cryolatent.models.coefficients import CoefficientPosterior
+from cryolatent.models.hypothesis import Hypothesis
+from cryolatent.models.nuisances import Nuisances
+from cryolatent.models.posteriors.exact import ExactGaussian
 from cryolatent.physics import FourierDisc, FourierLattice, NormalEquations
 from cryolatent.physics.masks import solvent_mask
+from cryolatent.train.em.corrections import Corrections, PassDraws
+from cryolatent.train.em.doubts import Doubts
 from cryolatent.train.em.step import Pass, sweep
+from cryolatent.train.em.survey import survey
 from cryolatent.train.em.volumes import MaskedVolumes
 
 MEAN_PRIOR = 4.0
@@ -23,6 +29,12 @@ RATIO_PRIOR = 2.0
 
 MIN_RATIO = 0.02
 """Least power that a volume may be found to have, relative to the mean's, while searching."""
+
+LEAST_OTHERS = 0.02
+"""Signal, relative to the noise, that volumes but the mean are at least held to have."""
+
+LEAST_SIGNAL = 2.0
+"""Power that a shell is found to have at least, in standard errors of where there is none."""
 
 EDGE = 0.05
 """Mask below which a field has no say."""
@@ -46,7 +58,12 @@ class Search:
         mask: Where volumes may be, on the box.
         focus: Where volumes may differ from the mean, on the box, if not in all of the mask.
         tell: Called with the record of each iteration.
-        contrast: Prior of the particles' contrast.
+        spectrum: Power of the consensus, of which wrong poses leave less than the images show.
+        doubts: Which inputs may be wrong.
+        nuisances: By how much, so far.
+        corrections: What that makes of each particle.
+        seed: Fixes the draws of poses.
+        passes: How many draws there were.
         told: Remarks for the log, emptied as they are told.
     """
 
@@ -57,7 +74,12 @@ class Search:
     mask: Float[Tensor, "z y x"]
     focus: Float[Tensor, "z y x"] | None
     tell: Callable[[dict], None]
-    contrast: Contrast = ONE
+    spectrum: Float[Tensor, " shells"]
+    doubts: Doubts
+    nuisances: Nuisances
+    corrections: Corrections
+    seed: int = 0
+    passes: int = 0
     curve: int = 0
     told: list[str] = field(default_factory=list)
 
@@ -78,7 +100,7 @@ class Search:
         return FourierLattice(FourierDisc(self.parts.stack.disc.box, shells).to(self.device))
 
     def signal(self, shells: int) -> Float[Tensor, " shells"]:
-        """Mean power of the particle's Fourier coefficients.
+        """Mean power of the particle's Fourier coefficients, as the images show it.
 
         Args:
             shells: Last shell.
@@ -88,7 +110,7 @@ class Search:
         """
         spectra = self.spectra
         excess = (spectra.power - self.noise) / spectra.ctf_squared.clamp(min=0.05)
-        signal = torch.maximum(excess, 0.02 * self.noise)
+        signal = torch.maximum(excess, LEAST_OTHERS * self.noise)
         signal[0] = signal[1]
         return signal[: shells + 1]
 
@@ -108,15 +130,17 @@ class Search:
         Returns:
             Fields inside the mask, under a prior that follows the signal's spectrum.
         """
-        signal = self.signal(lattice.disc.radius)
+        shells = lattice.disc.radius
         mixes = not torch.equal(mixing.cpu(), torch.eye(len(mixing)))
         mean = ratios.new_tensor([MEAN_PRIOR * (len(mixing) if mixes else 1)])
-        wide = torch.cat([mean, RATIO_PRIOR * ratios])
+        # what differs need not fall off as the consensus does
+        consensus, others = self.spectrum[: shells + 1], self.signal(shells)
+        prior = [consensus[:, None] * mean, others[:, None] * (RATIO_PRIOR * ratios)]
         masks = lattice.field_of(self.mask)[None]
         if self.focus is not None and len(ratios):
             focus = lattice.field_of(self.focus)[None].expand(len(ratios), -1, -1, -1)
             masks = torch.cat([masks, focus])
-        return MaskedVolumes(lattice, masks, signal[:, None] * wide, mixing)
+        return MaskedVolumes(lattice, masks, torch.cat(prior, dim=1), mixing)
 
     def alone(self, lattice: FourierLattice) -> MaskedVolumes:
         """The space of one volume.
@@ -138,14 +162,19 @@ class Search:
         Returns:
             Its field.
         """
-        space = self.alone(lattice)
         equations = NormalEquations(lattice, 1)
         gains = 1 / self.noise[lattice.disc.shells]
+        draws, known = self.draws(), self.corrections
         for part in self.parts.chunks(lattice.disc):
-            ones = part.weights.new_ones(len(part.images), 1)
-            equations.insert(part.images, part.weights, gains, (ones, ones), part.rotations)
-        blank = torch.zeros_like(space.mask[:1])
-        return space.improve(blank, *equations.total(), CONSENSUS_STEPS)
+            there = known.drawn(part, draws, lattice.disc) if self.nuisances.poses else part
+            (mean, variance), share = known.contrast[part.index].T, known.share[part.index]
+            moments = share * (mean.square() + variance), share * mean
+            first, second = (moment[part.owner, None] for moment in reversed(moments))
+            equations.insert(there.images, there.weights, gains, (second, first), there.rotations)
+        matrix, vector = equations.total()
+        self.spectrum[: lattice.disc.radius + 1] = _signal(matrix, vector, lattice)
+        space = self.alone(lattice)
+        return space.improve(torch.zeros_like(space.mask[:1]), matrix, vector, CONSENSUS_STEPS)
 
     def tighten(self, lattice: FourierLattice) -> None:
         """Replace the mask by one about the consensus, if the consensus stands out.
@@ -192,7 +221,7 @@ class Search:
         self,
         space: MaskedVolumes,
         fields: Float[Tensor, "f z y x"],
-        posterior: ClosedForm,
+        posterior: CoefficientPosterior,
         *,
         refit_noise: bool = False,
     ) -> Pass:
@@ -208,24 +237,95 @@ class Search:
             Sums over all particles.
         """
         lattice = space.lattice
-        noise = self.noise[: lattice.disc.radius + 1]
-        parts, values = self.parts.chunks(lattice.disc), space.values(fields)
-        found = sweep(
-            parts, values, noise, lattice, posterior, self.contrast, refit_noise=refit_noise
-        ).finished(lattice)
+        parts = self.parts.chunks(lattice.disc)
+        hypothesis = self.hypothesis(lattice, space.values(fields), posterior)
+        draws = self.draws() if self.nuisances.poses else None
+        found = sweep(parts, hypothesis, draws, refit_noise=refit_noise).finished(lattice)
         particles = len(self.parts)
         self.tell(
             {
                 "curve": self.curve,
                 "shells": lattice.disc.radius,
                 "volumes": len(fields),
-                "states": posterior.gives_states,
+                "states": posterior.independent,
                 "evidence": found.evidence / particles,
                 "objective": (found.evidence - space.penalty(fields)) / particles,
                 "kl": found.kl / particles,
             }
         )
         return found
+
+    def hypothesis(
+        self,
+        lattice: FourierLattice,
+        values: Complex[Tensor, "v c"],
+        posterior: CoefficientPosterior,
+    ) -> Hypothesis:
+        """Volumes, under what is known of noise and nuisances.
+
+        Args:
+            lattice: Where slices are taken.
+            values: The components at its voxels.
+            posterior: What z is.
+
+        Returns:
+            What particles are explained by.
+        """
+        noise = self.noise[: lattice.disc.radius + 1]
+        return Hypothesis(lattice, values, noise, posterior, self.nuisances)
+
+    def draws(self) -> PassDraws:
+        """The random numbers of the next pass."""
+        self.passes += 1
+        return PassDraws.of(self.corrections, self.seed, self.passes)
+
+    def survey(
+        self,
+        lattice: FourierLattice,
+        values: Complex[Tensor, "v c"],
+        posterior: CoefficientPosterior,
+    ) -> None:
+        """Move poses and contrasts to where volumes explain the images best; fit the priors.
+
+        Fewer shells than were looked at before say nothing new.
+
+        Args:
+            lattice: Where slices are taken.
+            values: The components at its voxels.
+            posterior: What z is.
+        """
+        shells = lattice.disc.radius
+        if not self.doubts or shells < self.corrections.shells:
+            return
+        hypothesis = self.hypothesis(lattice, values, posterior)
+        parts = [
+            (part, *self.corrections.about(part))
+            for part in chain(self.parts.chunks(lattice.disc), self.aside(lattice.disc))
+        ]
+        found = survey(hypothesis, parts, self.doubts, self.signal(self.parts.stack.disc.radius))
+        self.corrections = self.corrections.updated(found.found, shells)
+        self.nuisances = found.nuisances
+        self.curve += 1
+
+    def survey_consensus(self, lattice: FourierLattice) -> None:
+        """`survey`, under the volume of all particles.
+
+        Args:
+            lattice: Where slices are taken.
+        """
+        values = self.alone(lattice).values(self.consensus(lattice))
+        self.survey(lattice, values, ExactGaussian(0))
+
+    def aside(self, disc: FourierDisc) -> Iterator[FilteredImages]:
+        """Particles kept aside that no volume is made from.
+
+        Args:
+            disc: The coefficients wanted.
+
+        Returns:
+            Chunks; none once the particles are joined.
+        """
+        return iter(()) if isinstance(self.parts, FilteredTogether) else self.held.chunks(disc)
 
     def set_noise(self, spectrum: Float[Tensor, " shells"]) -> None:
         """Replace the noise of the first shells; what follows is a new curve.
@@ -235,6 +335,24 @@ class Search:
         """
         self.noise[: len(spectrum)] = spectrum
         self.curve += 1
+
+
+def _signal(
+    matrix: Float[Tensor, "v 1"], vector: Complex[Tensor, "v 1"], lattice: FourierLattice
+) -> Float[Tensor, " shells"]:
+    """Power of a volume in each shell, from its normal equations, without the noise's share.
+
+    A right-hand side ``b = A V + e`` has noise of variance A, so ``Σ |b|² - A`` over ``Σ A²`` is
+    the power on average; no less is returned than what this estimate cannot tell from nothing.
+    """
+    power = vector.real.square() + vector.imag.square()
+    excess, square = lattice.shell_mean(power - matrix)[:, 0], lattice.shell_mean(matrix.square())
+    count = lattice.shell_sum(torch.ones_like(matrix))[:, 0].clamp(min=1)
+    square = square[:, 0].clamp(min=1e-30)
+    least = LEAST_SIGNAL / (square * count).sqrt()
+    signal = torch.maximum(excess / square, least)
+    signal[0] = signal[1]
+    return signal
 
 
 def marching(last: int, first: int = 4) -> list[int]:

@@ -15,6 +15,9 @@ from cryolatent.train.em.volumes import MaskedVolumes
 
 FIRST_PASSES, PASSES, LAST_PASSES = 6, 3, 1
 
+LEAST_PARTICLES = 5.0
+"""Expected number of particles below which a state is empty."""
+
 
 @dataclass(frozen=True)
 class States:
@@ -75,12 +78,17 @@ def march(search: Search, states: States, shells: int, *, last: bool) -> States:
         The states.
     """
     lattice, before = search.lattice(shells), states.space
+    # first, for it shows how strong the signal is in new shells
+    consensus = search.consensus(lattice)
     ratios, mixing = search.ratios(before, states.fields), before.mixing
     # one ratio for all: the differences are an arbitrary basis
     space = search.space(lattice, ratios.mean().expand(len(ratios)), mixing)
     fields = regrown(before.transform(states.fields), before.lattice, space)
     log_weights = states.log_weights
-    fields[:1] += _to_consensus(space, fields, log_weights, search.consensus(lattice))
+    fields[:1] += _to_consensus(space, fields, log_weights, consensus)
+    if search.doubts:
+        search.survey(lattice, space.values(fields), Categorical(len(fields), log_weights))
+        fields[:1] += _to_consensus(space, fields, log_weights, search.consensus(lattice))
     passes = LAST_PASSES if last else FIRST_PASSES if lattice == before.lattice else PASSES
     cg_steps = CONSENSUS_STEPS if last else CG_STEPS
     for number in range(passes):
@@ -94,13 +102,39 @@ def march(search: Search, states: States, shells: int, *, last: bool) -> States:
     return States(space, fields, log_weights)
 
 
+def without_empty(search: Search, states: States) -> States:
+    """Leave out states that hold no particles to speak of.
+
+    Args:
+        search: The particles.
+        states: Any number.
+
+    Returns:
+        Those of at least `LEAST_PARTICLES`, and the most frequent one in any case.
+    """
+    counts = states.log_weights.exp() * len(search.parts)
+    kept = (counts >= LEAST_PARTICLES) | (counts == counts.max())
+    if kept.all():
+        return states
+    before = states.space
+    mixing = _contrasts(int(kept.sum())).to(search.device)
+    # in both bases the others' masks are those of the fields that differ from the mean
+    volumes = torch.einsum("fzyx,cf->czyx", states.fields, before.mixing[kept])
+    fields = torch.einsum("czyx,cf->fzyx", volumes, mixing).contiguous()
+    ratio = search.ratios(before, states.fields).mean()
+    space = search.space(before.lattice, ratio.expand(len(fields) - 1), mixing)
+    log_weights = states.log_weights[kept]
+    search.told.append(f"{int((~kept).sum())} states without particles are left out")
+    return States(space, fields, log_weights - log_weights.logsumexp(0))
+
+
 def _to_consensus(
     space: MaskedVolumes,
     fields: Float[Tensor, "k z y x"],
     log_weights: Float[Tensor, " k"],
     consensus: Float[Tensor, "1 z y x"],
 ) -> Float[Tensor, "1 z y x"]:
-    """What the first field lacks for the states' mean, weighted by populations, to be the consensus.
+    """What the first field lacks for the mean, weighted by populations, to be the consensus.
 
     An unweighted mean would push states of unequal populations off what they explain.
     """

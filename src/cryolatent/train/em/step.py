@@ -4,70 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from cryolatent.data import FilteredImages
-from cryolatent.models.contrast import ONE, Contrast
-from cryolatent.models.posteriors.exact import ClosedForm
-from cryolatent.physics import (
-    FourierLattice,
-    NormalEquations,
-    residual_power,
-    slice_products,
-)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a particle's images say of its coefficients, at one state of the volumes.
-
-    Args:
-        index: Position of each particle in its stack.
-        gram: Packed ``2 Re(gᴴ Σ⁻¹ g)``.
-        inner: ``2 Re(gᴴ Σ⁻¹ x)``.
-        empty: Log density of the images without any particle.
-    """
-
-    index: Int[Tensor, " n"]
-    gram: Float[Tensor, "n p"]
-    inner: Float[Tensor, "n c"]
-    empty: Float[Tensor, " n"]
-
-
-def statistics(
-    part: FilteredImages,
-    values: Complex[Tensor, "v c"],
-    noise: Float[Tensor, " shells"],
-    lattice: FourierLattice,
-    *,
-    independent: bool,
-) -> Statistics:
-    """Compare images with the slices of every component.
-
-    Args:
-        part: Some particles.
-        values: Components at the lattice's voxels.
-        noise: Noise variance of shells 0 to ``disc.radius``.
-        lattice: Where the values belong.
-        independent: Whether products of different components are left out.
-
-    Returns:
-        One row per particle.
-    """
-    disc = lattice.disc
-    gains = 2 / noise[disc.shells]
-    gram, inner = slice_products(
-        values, part.images, part.weights, gains, part.rotations, lattice, independent=independent
-    )
-    count = disc.shell_count()[1:]
-    normaliser = (count * torch.log(torch.pi * noise[1:])).sum()
-    empty = -(part.power / noise[1:]).sum(-1) - normaliser
-
-    def by_particle(rows: Tensor) -> Tensor:
-        return rows.new_zeros(len(part), *rows.shape[1:]).index_add(0, part.owner, rows)
-
-    return Statistics(part.index, *map(by_particle, (gram, inner, empty)))
+from cryolatent.models.hypothesis import Hypothesis
+from cryolatent.physics import FourierLattice, NormalEquations, residual_power
+from cryolatent.train.em.corrections import PassDraws
 
 
 @dataclass(frozen=True)
@@ -78,8 +21,8 @@ class Sums:
         evidence: Log evidence of the particles, in nats.
         kl: The posteriors' divergences from the prior, in nats.
         mean: Posterior means of z.
-        particles: How many particles.
-        observations: How many observations.
+        particles: How many particles, each by the probability that it is one.
+        observations: How many observations, likewise.
         matrix: Packed normal matrices at the voxels.
         vector: Right-hand sides at the voxels.
         power: Expected squared residuals of shells 0 to ``disc.radius``, if asked for.
@@ -88,8 +31,8 @@ class Sums:
     evidence: Float[Tensor, ""]
     kl: Float[Tensor, ""]
     mean: Float[Tensor, " zdim"]
-    particles: int
-    observations: int
+    particles: Float[Tensor, ""]
+    observations: Float[Tensor, ""]
     matrix: Float[Tensor, "v p"]
     vector: Complex[Tensor, "v c"]
     power: Float[Tensor, " shells"] | None
@@ -122,7 +65,7 @@ class Sums:
             count = lattice.disc.to(self.power.device).shell_count().clamp(min=1)
             noise = (self.power / (self.observations * count)).float()
             noise[0] = noise[1]
-        mean = self.mean / self.particles
+        mean = (self.mean / self.particles).float()
         return Pass(float(self.evidence), self.matrix, self.vector, mean, float(self.kl), noise)
 
 
@@ -149,11 +92,8 @@ class Pass:
 
 def sweep(
     parts: Iterable[FilteredImages],
-    values: Complex[Tensor, "v c"],
-    noise: Float[Tensor, " shells"],
-    lattice: FourierLattice,
-    posterior: ClosedForm,
-    contrast: Contrast = ONE,
+    hypothesis: Hypothesis,
+    draws: PassDraws | None = None,
     *,
     refit_noise: bool = False,
 ) -> Sums:
@@ -161,34 +101,37 @@ def sweep(
 
     Args:
         parts: The particles, chunk by chunk.
-        values: Components at the lattice's voxels.
-        noise: Noise variance of shells 0 to ``disc.radius``.
-        lattice: Where the values belong.
-        posterior: What z is.
-        contrast: Prior of the particles' contrast.
+        hypothesis: Under which they are explained.
+        draws: Where they are inserted; needed where poses are doubted.
         refit_noise: Whether the residuals are wanted too.
 
     Returns:
         Sums over all particles, which those over others can be added to.
     """
+    lattice, values, noise = hypothesis.lattice, hypothesis.values, hypothesis.noise
+    posterior = hypothesis.posterior
     equations = NormalEquations(lattice, values.shape[1], independent=posterior.independent)
     gains = 1 / noise[lattice.disc.shells]
-    evidence, kl = (noise.new_zeros((), dtype=torch.double) for _ in range(2))
+    evidence, kl, particles, observations = (
+        noise.new_zeros((), dtype=torch.double) for _ in range(4)
+    )
     mean = noise.new_zeros(values.shape[1] - (not posterior.independent))
     power = noise.new_zeros(lattice.disc.radius + 1, dtype=torch.double) if refit_noise else None
-    particles, observations = 0, 0
     for part in parts:
-        found = statistics(part, values, noise, lattice, independent=posterior.independent)
-        q = posterior.moments(found.gram, found.inner, contrast)
-        evidence = evidence + (found.empty + q.gain).double().sum()
-        kl = kl + q.posterior.kl().double().sum()
-        moments = posterior.packed(q.second)[part.owner], q.first[part.owner]
-        equations.insert(part.images, part.weights, gains, moments, part.rotations)
+        found = hypothesis.explain(part, *(() if draws is None else draws.about(part)))
+        q, share = found.moments.posterior, found.share
+        evidence = evidence + found.evidence.double().sum()
+        kl = kl + (share * q.kl()).double().sum()
+        there, first, second = found.insertion(*(() if draws is None else draws.normal(part)))
+        moments = posterior.packed(second)[part.owner], first[part.owner]
+        equations.insert(there.images, there.weights, gains, moments, there.rotations)
+        weight = share[part.owner, None]
         if power is not None:
             power = power + residual_power(
-                values, part.images, part.weights, moments, part.rotations, lattice
+                values, there.images, there.weights, moments, there.rotations, lattice
             )
-            power[1:] += part.power.double().sum(0)
-        mean = mean + q.posterior.mean.sum(0)
-        particles, observations = particles + len(part), observations + len(part.images)
+            power[1:] += (weight * part.power).double().sum(0)
+        mean = mean + (share[:, None] * q.mean).sum(0)
+        particles = particles + share.double().sum()
+        observations = observations + weight.double().sum()
     return Sums(evidence, kl, mean, particles, observations, *equations.total(), power)

@@ -12,7 +12,6 @@ from cryolatent.models.contrast import Contrast
 from cryolatent.models.exact import normal_moments
 from cryolatent.physics import FourierLattice, unpack
 from cryolatent.train.em.search import CG_STEPS, MIN_RATIO, Search, regrown
-from cryolatent.train.em.step import statistics
 from cryolatent.train.em.volumes import MaskedVolumes
 
 FIRST_PASSES, PASSES = 12, 8
@@ -57,8 +56,8 @@ def begin(search: Search, shells: int, dimensions: int, *, starts: int, seed: in
     """
     lattice = search.lattice(shells)
     ratios = search.noise.new_full((dimensions,), MIN_RATIO)
-    space = search.space(lattice, ratios, torch.eye(dimensions + 1, device=search.device))
     mean = search.consensus(lattice)
+    space = search.space(lattice, ratios, torch.eye(dimensions + 1, device=search.device))
     generator = torch.Generator().manual_seed(seed)
     noise, best = search.noise.clone(), None
     for _ in range(starts):
@@ -86,9 +85,14 @@ def march(search: Search, subspace: Subspace, shells: int, passes: int = PASSES)
         The subspace.
     """
     lattice, before = search.lattice(shells), subspace.space
+    # first, for it shows how strong the signal is in new shells
+    consensus = search.consensus(lattice)
     space = search.space(lattice, search.ratios(before, subspace.fields), before.mixing)
     fields = regrown(before.transform(subspace.fields), before.lattice, space)
-    fields[:1] = search.consensus(lattice)
+    fields[:1] = consensus
+    if search.doubts:
+        search.survey(lattice, space.values(fields), ExactGaussian(len(fields) - 1))
+        fields[:1] = search.consensus(lattice)
     found, noise = climb(search, space, fields, passes)
     search.set_noise(noise)
     return found
@@ -175,13 +179,27 @@ class Terms:
         index: Position of each particle in its stack.
         gram: Quadratic terms G.
         inner: Linear terms y.
-        empty: Log density of the images without any particle.
+        gain: Constant terms.
+        rival: What no particle of this kind holds against them: log evidence of images that show
+            none, relative to the particles' odds.
     """
 
     index: Int[Tensor, " n"]
     gram: Float[Tensor, "n c c"]
     inner: Float[Tensor, "n c"]
-    empty: Float[Tensor, " n"]
+    gain: Float[Tensor, " n"]
+    rival: Float[Tensor, " n"]
+
+    def evidence(self, gain: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Log evidence of the particles, but for a constant.
+
+        Args:
+            gain: Evidence of what explains them by the quadratic form.
+
+        Returns:
+            Evidence, with what shows no particle considered.
+        """
+        return torch.logaddexp(gain + self.gain, self.rival)
 
     def means(self, contrast: Contrast) -> Float[Tensor, "n zdim"]:
         """The means of the normal posteriors under the standard normal prior.
@@ -196,28 +214,29 @@ class Terms:
 
 
 def read_terms(search: Search, parts: Filtered, subspace: Subspace) -> Terms:
-    """Compare particles with every volume of a subspace.
+    """Compare particles with every volume of a subspace; poses are integrated out.
 
     Args:
-        search: Knows the noise.
+        search: Knows noise and nuisances.
         parts: The particles.
         subspace: The volumes.
 
     Returns:
         One row per particle.
     """
-    lattice, values = subspace.lattice, subspace.values()
-    noise = search.noise[: lattice.disc.radius + 1]
+    lattice, posterior = subspace.lattice, ExactGaussian(len(subspace.fields) - 1)
+    hypothesis = search.hypothesis(lattice, subspace.values(), posterior)
     rows = [
-        statistics(part, values, noise, lattice, independent=False)
+        hypothesis.explain(part, *search.corrections.about(part))
         for part in parts.chunks(lattice.disc)
     ]
     # a few numbers a particle: choices are made on the processor
     return Terms(
-        torch.cat([row.index for row in rows]).cpu(),
-        unpack(torch.cat([row.gram for row in rows])).cpu(),
-        torch.cat([row.inner for row in rows]).cpu(),
-        torch.cat([row.empty for row in rows]).cpu(),
+        torch.cat([row.part.index for row in rows]).cpu(),
+        unpack(torch.cat([row.terms.gram for row in rows])).cpu(),
+        torch.cat([row.terms.inner for row in rows]).cpu(),
+        torch.cat([row.terms.gain[:, 0] for row in rows]).cpu(),
+        torch.cat([row.rival for row in rows]).cpu(),
     )
 
 

@@ -1,0 +1,33 @@
+"""What a run learned of its inputs."""
+
+from cryolatent.models.nuisances import Nuisances
+from cryolatent.runs.run import Run
+
+PREFIX = "model.likelihood."
+
+
+def nuisances_of(run: Run) -> Nuisances | None:
+    """How wrong a run holds poses, contrast and particles to be.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Priors that were learned; None of a run whose model has none.
+    """
+    tensors = run.checkpoint().tensors
+    own = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    return Nuisances.from_tensors(own) if "nuisance_widths" in own else None
+
+
+def said_of_inputs(run: Run) -> list[str]:
+    """How wrong the inputs look, in words.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Clauses, to be joined; none of a method that doubts nothing.
+    """
+    nuisances = nuisances_of(run) if run.config.method.solves_volumes else None
+    return [] if nuisances is None else nuisances.words()
