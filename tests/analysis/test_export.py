@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import roma
 import torch
 
 from builders import small_config, small_stack
@@ -15,21 +16,37 @@ from cryolatent.data import ParticleStack, Tables, open_particles
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star, read_star_text, read_volume, write_cs
 from cryolatent.models import DiagonalNormal, Distribution, OneOf
+from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.latents import Latents
+from cryolatent.physics import Poses, fourier_shell_correlation
+from cryolatent.runs.latents import read_latents, write_latents
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Run
+from cryolatent.simulate.truth import Truth
 from cryolatent.train.recorder import Checkpoint
 
 COUNT = 40
 
 
-def finished(folder: Path, stack: ParticleStack, believed: Distribution, **data) -> Run:
+def finished(
+    folder: Path,
+    stack: ParticleStack,
+    believed: Distribution,
+    beliefs: Beliefs | None = None,
+    **data,
+) -> Run:
     """A run that was never trained, with given latents."""
     config = small_config("table", **data)
     manifest = Manifest.of(stack, seed=0, threads=1)
     run = Run.create(folder, config, manifest, Checkpoint({}, {"epoch": 0}))
     run.write_latents(
-        Latents(stack.ids, believed, torch.arange(float(len(stack))), torch.ones(len(stack)))
+        Latents(
+            stack.ids,
+            believed,
+            torch.arange(float(len(stack))),
+            torch.ones(len(stack)),
+            beliefs=beliefs,
+        )
     )
     return Run.open(folder)
 
@@ -135,7 +152,7 @@ def test_a_particle_with_a_chosen_copy_is_written_once(stack, tmp_path: Path) ->
     assert table["cryolatentMean0"].tolist() == pytest.approx(mean)
 
 
-def cryosparc_run(stack: ParticleStack, tmp_path: Path) -> Run:
+def cryosparc_run(stack: ParticleStack, tmp_path: Path, beliefs: Beliefs | None = None) -> Run:
     fields = {
         "uid": ("<u8", np.arange(COUNT) * 17 + 3),
         "blob/path": ("S20", np.array([b">particles.mrcs"] * COUNT)),
@@ -162,7 +179,7 @@ def cryosparc_run(stack: ParticleStack, tmp_path: Path) -> Run:
     path = stack.source.parent / "particles.cs"
     with path.open("wb") as stream:
         np.save(stream, records)
-    return finished(tmp_path / "run", open_particles(path), normal(COUNT))
+    return finished(tmp_path / "run", open_particles(path), normal(COUNT), beliefs)
 
 
 def test_records_of_a_cs_file_come_back_as_bytes(stack: ParticleStack, tmp_path: Path) -> None:
@@ -221,6 +238,129 @@ def test_runs_that_cannot_be_exported(stack: ParticleStack, run: Run, tmp_path: 
     stack.source.write_text(stack.source.read_text().replace("300", "200", 1))
     with pytest.raises(InputError, match="another content"):
         export(run, tmp_path / "out.star")
+
+
+def beliefs_of(moved: torch.Tensor, spread: float = 0.02) -> Beliefs:
+    count = len(moved)
+    covariance = spread**2 * torch.eye(5).expand(count, 5, 5)
+    kinds = torch.tensor([0.9, 0.08, 0.02]).expand(count, 3)
+    contrast = torch.linspace(0.8, 1.2, count)
+    ones = torch.ones(count, dtype=torch.long)
+    return Beliefs(kinds, contrast, contrast / 10, ones, moved, covariance)
+
+
+def angles(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return roma.rotmat_geodesic_distance(first.double(), second.double())
+
+
+def test_refined_poses_stand_in_place_of_the_recorded(stack: ParticleStack, tmp_path: Path) -> None:
+    beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
+    run = finished(tmp_path / "run", stack, normal(COUNT), beliefs)
+    done = export(run, tmp_path / "data" / "out.star", ["is_particle>0.5", "z0>0"])
+    made, before = open_particles(done.path), run.open_stack()
+    rows = torch.from_numpy(done.rows)
+    expected = beliefs.refined(before.poses, before.pixel_size_angstrom)[rows]
+    assert angles(made.poses.rotations, expected.rotations).max() < 1e-5
+    torch.testing.assert_close(
+        made.poses.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-4
+    )
+    assert angles(made.poses.rotations, before.poses.rotations[rows]).min() > 1e-3
+    # what was recorded is kept, as text
+    table, source = read_star(done.path).particles, read_star_text(run.manifest.input)
+    text = read_star_text(done.path)
+    for name in ("AngleRot", "AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst"):
+        own = text.column(f"cryolatentRecorded{name}", np.arange(len(rows)))
+        assert own == source.column(f"rln{name}", done.rows)
+    assert table["cryolatentPoseErrorDegrees"].to_numpy() == pytest.approx(np.degrees(0.02))
+    assert table["cryolatentIsParticle"].to_numpy() == pytest.approx(0.9)
+    kept = export(run, tmp_path / "data" / "kept.star", keep_poses=True)
+    same = open_particles(kept.path).poses
+    assert torch.equal(same.rotations, before.poses.rotations)
+
+
+def test_refined_poses_in_origins_of_pixels(tmp_path: Path) -> None:
+    stack = small_stack(tmp_path / "data", particles=COUNT, shift_spread=0.02)
+    old = stack.source.read_text()
+    for axis in "XY":
+        old = old.replace(f"rlnOrigin{axis}Angst", f"rlnOrigin{axis}")
+    stack.source.write_text(old)
+    stack = open_particles(stack.source)
+    beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
+    run = finished(tmp_path / "run", stack, normal(COUNT), beliefs)
+    done = export(run, tmp_path / "data" / "out.star")
+    expected = beliefs.refined(stack.poses, stack.pixel_size_angstrom)
+    found = open_particles(done.path).poses
+    torch.testing.assert_close(found.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-3)
+
+
+def test_refined_poses_in_a_cs_file(stack: ParticleStack, tmp_path: Path) -> None:
+    run = cryosparc_run(stack, tmp_path, beliefs := beliefs_of(torch.randn(COUNT, 5) * 0.1))
+    done = export(run, tmp_path / "data" / "out.cs")
+    before, made = run.open_stack(), read_cs(done.path)
+    expected = beliefs.refined(before.poses, before.pixel_size_angstrom)
+    found = Poses.from_cryosparc(
+        torch.from_numpy(made["alignments3D/pose"]),
+        torch.from_numpy(made["alignments3D/shift"]) * before.pixel_size_angstrom,
+    )
+    assert angles(found.rotations, expected.rotations).max() < 1e-4
+    torch.testing.assert_close(found.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-3)
+    source = read_cs(run.manifest.input)
+    assert (made["cryolatent/recorded_pose"] == source["alignments3D/pose"]).all()
+
+
+def test_beliefs_come_back_from_their_file(stack: ParticleStack, tmp_path: Path) -> None:
+    beliefs = beliefs_of(torch.randn(COUNT, 5))
+    found = finished(tmp_path / "run", stack, normal(COUNT), beliefs).latents().beliefs
+    assert found is not None
+    for name, column in vars(beliefs).items():
+        torch.testing.assert_close(getattr(found, name), column)
+    # particles with several images have lists
+    counts = torch.tensor([2, 1, 3])
+    many = Beliefs(
+        torch.rand(3, 3),
+        torch.rand(3),
+        torch.rand(3),
+        counts,
+        torch.randn(6, 5),
+        torch.eye(5).expand(6, 5, 5),
+    )
+    latents = Latents(
+        np.array(["a", "b", "c"]), normal(3), torch.zeros(3), torch.zeros(3), beliefs=many
+    )
+    write_latents(tmp_path / "many.parquet", latents)
+    found = read_latents(tmp_path / "many.parquet").beliefs
+    assert found is not None
+    for name, column in vars(many).items():
+        torch.testing.assert_close(getattr(found, name), column)
+
+
+@pytest.mark.relion
+def test_relion_reconstructs_better_at_refined_poses(tmp_path: Path) -> None:
+    """The truth's errors as beliefs: angles and origins in RELION's own reading."""
+    stack = small_stack(
+        tmp_path / "data",
+        particles=300,
+        box=24,
+        pixel_size=12.0,
+        snr=1.0,
+        only=("mature",),
+        angle_error=20.0,
+        shift_error=1.5,
+    )
+    truth = Truth.load(tmp_path / "data" / "truth")
+    turn = -roma.rotmat_to_rotvec(truth.poses.rotations @ stack.poses.rotations.mT)
+    shift = (truth.poses.shifts_angstrom - stack.poses.shifts_angstrom) / stack.pixel_size_angstrom
+    beliefs = beliefs_of(torch.cat([turn, shift], dim=1))
+    run = finished(tmp_path / "run", stack, normal(300), beliefs)
+    export(run, tmp_path / "data" / "refined.star")
+    curves = []
+    for star in ("particles", "refined"):
+        command = ["relion_reconstruct", "--i", f"{star}.star", "--o", f"{star}.mrc", "--ctf"]
+        subprocess.run(command, cwd=tmp_path / "data", check=True, capture_output=True)
+        volume = torch.from_numpy(read_volume(tmp_path / "data" / f"{star}.mrc")[0])
+        curves.append(fourier_shell_correlation(volume, truth.volumes[0]))
+    assert curves[1][1:9].min() > 0.9
+    assert curves[0][5:9].mean() < 0.7
 
 
 @pytest.mark.relion

@@ -9,16 +9,25 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from cryolatent.analysis.pose_columns import cs_fields, refined_poses, star_columns
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
 from cryolatent.data.packed import file_digest, origin_rows, read_manifest
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star, read_star_text, write_cs
 from cryolatent.io.files import write_atomically
+from cryolatent.physics import Poses
 from cryolatent.runs.run import Run
 
 STACKS = (".mrcs", ".mrc", ".txt")
 COPY = re.compile(r".*#(\d+)")
-TITLES = {"elbo": "Elbo", "log_joint": "LogJoint", "cluster": "Cluster"}
+TITLES = {
+    "elbo": "Elbo",
+    "log_joint": "LogJoint",
+    "cluster": "Cluster",
+    "is_particle": "IsParticle",
+    "pose_error_degrees": "PoseErrorDegrees",
+    "shift_error_angstrom": "ShiftErrorAngst",
+}
 
 
 @dataclass(frozen=True)
@@ -38,13 +47,36 @@ class Exported:
     source: Path
 
 
-def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
+@dataclass(frozen=True)
+class Table:
+    """What is to be written.
+
+    Args:
+        source: The file that rows are taken from.
+        rows: Which rows.
+        columns: Quantities to add.
+        poses: Refined poses of the rows; None to keep the file's.
+        pixel_size_angstrom: Side of a pixel.
+    """
+
+    source: Path
+    rows: Int[np.ndarray, " n"]
+    columns: dict[str, np.ndarray]
+    poses: Poses | None
+    pixel_size_angstrom: float
+
+
+def export(
+    run: Run, output: Path, conditions: Sequence[str] = (), *, keep_poses: bool = False
+) -> Exported:
     """Write the chosen particles of a run in the format of its input.
 
     Rows of a STAR file are copied as text, so nothing in them changes, and optics groups and
-    comments stay; records of a ``.cs`` file are copied bytes. What the run believes is added:
-    latent means or shares, cluster if the run is analysed, and the particle's evidence lower bound
-    or log joint density. Every image of a chosen particle is written. A particle of a
+    comments stay; records of a ``.cs`` file are copied bytes. A run that doubted the poses writes
+    refined ones in their place and adds their standard deviations; the recorded ones go to columns
+    that begin with ``cryolatentRecorded`` (``cryolatent/recorded_``). What the run believes is
+    added: latent means or shares, cluster if the run is analysed, and the particle's evidence lower
+    bound or log joint density. Every image of a chosen particle is written. A particle of a
     symmetry-expanded run is written once if any of its copies is chosen, with the values of the
     first such copy, its number and how many were chosen.
 
@@ -54,6 +86,7 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
             for the numbers of the chosen rows alone, which every input has and the option `ind`
             reads; of a run on packed particles, places in the packed folder.
         conditions: As in `cryolatent.analysis.selection.choose`; all particles if empty.
+        keep_poses: Whether the recorded poses stay where they are.
 
     Returns:
         What was written.
@@ -86,11 +119,16 @@ def export(run: Run, output: Path, conditions: Sequence[str] = ()) -> Exported:
     if labels is not None:
         columns["cluster"] = labels
     columns = {name: values[shown] for name, values in columns.items()}
+    poses = None
+    if latents.beliefs is not None and not keep_poses:
+        poses, errors = refined_poses(latents.beliefs, stack, images[first])
+        columns |= errors
     if run.config.data.symmetry != "C1" and len(of_image) > len(np.unique(of_image)):
         matches = [COPY.fullmatch(name) for name in latents.ids[shown].tolist()]
         columns["copy"] = np.array([int(found.group(1)) if found else 1 for found in matches])
         columns["copies"] = copies
-    write_atomically(output, lambda partial: _write(partial, output.suffix, source, rows, columns))
+    table = Table(source, rows, columns, poses, stack.pixel_size_angstrom)
+    write_atomically(output, lambda partial: _write(partial, output.suffix, table))
     return Exported(output, rows, len(np.unique(of_image)), source)
 
 
@@ -119,19 +157,17 @@ def _check_kind(source: Path, output: Path) -> None:
         )
 
 
-def _write(
-    path: Path,
-    kind: str,
-    source: Path,
-    rows: Int[np.ndarray, " n"],
-    columns: dict[str, np.ndarray],
-) -> None:
+def _write(path: Path, kind: str, table: Table) -> None:
+    source, rows, columns, poses = table.source, table.rows, table.columns, table.poses
     if kind.lower() == ".npy":
         with path.open("wb") as stream:
             np.save(stream, rows)
     elif kind.lower() == ".cs":
         fields = {f"cryolatent/{name}": values for name, values in columns.items()}
-        write_cs(path, read_cs(source)[rows], fields)
+        records = read_cs(source)[rows]
+        if poses is not None:
+            fields |= cs_fields(records, poses, table.pixel_size_angstrom)
+        write_cs(path, records, fields)
     else:
         text = read_star_text(source)
         if len(text) != len(read_star(source)):
@@ -142,6 +178,8 @@ def _write(
                 "Write the file again with RELION or starfile.",
             )
         added = {_title(name): [str(v) for v in values] for name, values in columns.items()}
+        if poses is not None:
+            added |= star_columns(source, text, rows, poses)
         content = text.subset(rows, added)
         path.write_bytes(content.encode("utf-8", "surrogateescape"))
 

@@ -521,16 +521,20 @@ def export(
     *,
     output: Output,
     select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    keep_poses: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Write chosen particles of a run back as the file they came from.
 
     Every column that the file had stays as it was, as text; latent means, cluster and evidence are
-    added. A particle of a symmetry-expanded run is written if any of its copies is chosen.
+    added. Where the run doubted the poses, refined ones stand in the place of the recorded ones,
+    which go to columns of their own (cryolatentRecordedAngleRot ...). A particle of a
+    symmetry-expanded run is written if any of its copies is chosen.
 
     ```
     cryolatent export run/ --select cluster=0,2 -o selected.star
     cryolatent export run/ --select 'z0>0.5' --select 'z1<=2' -o selected.star
     cryolatent export run/ --select 'share3>0.8' -o selected.cs
+    cryolatent export run/ --select 'is_particle>0.5' -o clean.star
     cryolatent export run/ --select ids=names.txt -o rows.npy
     ```
 
@@ -543,10 +547,13 @@ def export(
         the run was given, which --ind reads.
     select
         cluster=0,2, ids=FILE (one name a line), or a comparison of z0, z1 ..., share0 ..., elbo or
-        log_joint with a number; all of them if there are several, all particles if left out.
+        log_joint, is_particle or contrast with a number; all of them if there are several, all
+        particles if left out.
+    keep_poses
+        Leave the recorded poses where they are.
     """
     from cryolatent.analysis import export as run_export
     from cryolatent.runs.run import Run
 
-    done = run_export(Run.open(run), output, select)
+    done = run_export(Run.open(run), output, select, keep_poses=keep_poses)
     print(f"wrote {output}: {len(done.rows)} of {done.particles} particles of {done.source}")

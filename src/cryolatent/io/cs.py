@@ -71,7 +71,7 @@ def write_cs(
     names = records.dtype.names or ()
     kept = [name for name in names if name not in added and not name.startswith(EARLIER)]
     fields = [(name, records.dtype[name]) for name in kept]
-    fields += [(name, values.dtype) for name, values in added.items()]
+    fields += [(name, values.dtype, values.shape[1:]) for name, values in added.items()]
     table = np.zeros(len(records), dtype=fields)
     for name in kept:
         table[name] = records[name]

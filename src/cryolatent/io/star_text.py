@@ -35,6 +35,20 @@ class StarText:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def column(self, name: str, rows: Int[np.ndarray, " m"]) -> list[str]:
+        """What stands in a column, as text.
+
+        Args:
+            name: Of the column.
+            rows: Particles, counted from zero.
+
+        Returns:
+            One entry for each of `rows`.
+        """
+        at = self.columns.index(name)
+        lines = (_without_comment(self.lines[row]) for row in self.rows[rows].tolist())
+        return [TOKEN.findall(line)[at] for line in lines]
+
     def subset(self, rows: Int[np.ndarray, " m"], added: dict[str, list[str]]) -> str:
         """The file with some of its particles, all else as it stands.
 

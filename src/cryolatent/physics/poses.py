@@ -98,6 +98,17 @@ class Poses:
         """
         return Poses(rotations, -shifts * side_angstrom[:, None])
 
+    def to_cryosparc(self) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:
+        """Convert to cryoSPARC's rotation vectors and shifts in Å.
+
+        Returns:
+            Vectors and shifts; `from_cryosparc` of them gives these poses back.
+        """
+        import roma
+
+        vectors = roma.rotmat_to_rotvec(self.rotations.double().mT)
+        return vectors.to(self.rotations.dtype), -self.shifts_angstrom
+
     def to_relion(self) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:
         """Convert to RELION's angles (rot, tilt, psi) in degrees and origins (x, y) in Å.
 
