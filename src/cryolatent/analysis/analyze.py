@@ -14,6 +14,7 @@ from torch import Tensor
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
 from cryolatent.analysis.embedding import latent_points, principal_components, umap_coordinates
+from cryolatent.analysis.mistaken import mistakable
 from cryolatent.analysis.motion import (
     FEWEST,
     explained_variance,
@@ -119,7 +120,8 @@ def analyze(
     (run.analysis / "summary.json").unlink(missing_ok=True)
     _write_embedding(run, latents, maps | {"cluster": labels}, matched)
     tell("volumes")
-    decoder = restore(run).model.decoder
+    system = restore(run)
+    decoder = system.model.decoder
     found = _write_clusters(run, decoder_of(run, clusters), latents, groups)
     if matched is not None:
         tell("truth")
@@ -138,6 +140,9 @@ def analyze(
         seed=seed,
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
         table_movement=table_movement(run),
+        mistakable=mistakable(system, run.open_stack().select_ids(latents.ids))
+        if run.config.method.solves_volumes
+        else None,
     )
     write_summary(run, summary)
     return summary

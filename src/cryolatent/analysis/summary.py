@@ -190,6 +190,9 @@ class Summary(Record):
     seed: int
     """Seed of UMAP, k-means and the choice of particles."""
 
+    mistakable: tuple[float, ...] | None = None
+    """Share of each dimension that wrong poses or contrasts could pass for, of an exact run."""
+
     truth: TruthComparison | None = None
     """Comparison with the truth, where it was given."""
 

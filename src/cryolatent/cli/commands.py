@@ -165,6 +165,7 @@ def train(
     from cryolatent.cli.progress import tell, training_watch
     from cryolatent.cli.training import resume_run
     from cryolatent.data import open_particles
+    from cryolatent.data.adequacy import too_little
     from cryolatent.runs.run import Run
     from cryolatent.sessions.training import begin
     from cryolatent.sessions.training import train as run_training
@@ -185,6 +186,8 @@ def train(
             wanted = TrainConfig.of(asked) if base is None else base.changed(asked)
             stack = open_particles(particles, **wanted.data.reading())
             run = begin(output, wanted, stack, watch)
+        for lack in too_little(stack):
+            tell(f"warning: {lack}")
         threads = run.manifest.threads
         tell(f"{threads} thread{'s' * (threads != 1)}, device {run.manifest.device}")
         run_training(run, stack, watch)

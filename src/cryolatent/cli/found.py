@@ -2,7 +2,25 @@
 
 from cryolatent.runs.inputs import said_of_inputs
 from cryolatent.runs.run import Run
-from cryolatent.train.choice import READING
+from cryolatent.train.choice import MOST_STATES, READING, Choice
+
+WAY_OUT = {
+    "dimensions": "give a larger `z_dim` to see whether there are more",
+    "states": "give `states`, or look at the latent space of an exact run",
+}
+
+
+def capped(run: Run) -> list[Choice]:
+    """The choices that took the largest number that was tried, and might have taken more.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Those of dimensions and states.
+    """
+    most = {"dimensions": run.config.posterior.z_dim, "states": MOST_STATES}
+    return [c for c in run.choices() if c.name in most and c.chosen >= most[c.name]]
 
 
 def found(run: Run) -> str:
@@ -34,6 +52,9 @@ def found(run: Run) -> str:
     if manifest.shells:
         last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
         parts.append(f"coefficients to {last:.1f} Å")
+    for choice in capped(run):
+        way_out = WAY_OUT[choice.name]
+        parts.append(f"as many {choice.name} as were tried ({choice.chosen}): {way_out}")
     inputs = said_of_inputs(run)
     if inputs:
         parts.append(f"under this model {', '.join(inputs)}")

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+MOST_STATES = 12
+"""Largest number of states that is tried."""
+
 READING = "reading"
 """Name of the choice between states and a continuum, which is 0 states."""
 

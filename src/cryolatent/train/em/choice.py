@@ -7,10 +7,9 @@ from torch import Tensor
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.exact import normal_moments
 from cryolatent.models.mixture import Mixture, fit_mixture
-from cryolatent.train.choice import READING, Candidate, Choice
+from cryolatent.train.choice import MOST_STATES, READING, Candidate, Choice
 from cryolatent.train.em.subspace import Terms
 
-MOST_STATES = 12
 CONTINUUM = 0
 """Number of states of a normal distribution over the subspace."""
 
