@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from cryolatent import __version__
+from cryolatent.cli.halves import halves
 from cryolatent.cli.mnist import mnist
 from cryolatent.config.flags import given, train_flags
 from cryolatent.config.infer import InferConfig
@@ -25,6 +26,7 @@ TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainFlags(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
+app.command(halves)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 
