@@ -14,13 +14,14 @@ from cryolatent.data.source import Geometry
 from cryolatent.models import Categorical, ExactGaussian, GenerativeModel
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.hypothesis import Hypothesis
-from cryolatent.models.nuisances import Nuisances
+from cryolatent.models.nuisances import Nuisances, PoseErrors
 from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.models.registry import DECODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS
 from cryolatent.models.setting import Setting
 from cryolatent.models.system import System
 from cryolatent.physics import FourierLattice
 from cryolatent.physics.devices import on_device
+from cryolatent.train.em.corrections import Corrections, PassDraws
 from cryolatent.train.em.step import sweep
 from cryolatent.train.em.volumes import MaskedVolumes
 from cryolatent.train.optimisers import build_optimisers
@@ -43,9 +44,23 @@ def parts(particles: int) -> FilteredImages:
     return on_device(whole, META)
 
 
+def doubting(particles: int) -> tuple[Nuisances, PassDraws]:
+    """Everything is wrong, and images are inserted at draws of their poses."""
+    spectrum = torch.ones(DISC.radius + 1, device=META)
+    nuisances = Nuisances(PoseErrors(0.1, 0.1, 0.5), Contrast(0.1), (0.9, 0.05, 0.05), spectrum)
+    n = 2 * particles
+    known = Corrections(
+        *(torch.randn(n, *shape, device=META) for shape in ((5,), (5, 5))),
+        *(torch.ones(particles, *shape, device=META) for shape in ((2,), ())),
+    )
+    normal = torch.randn(particles, 32, device=META), torch.randn(n, 5, device=META)
+    return nuisances, PassDraws(known, *normal)
+
+
+@pytest.mark.parametrize("doubts", [False, True])
 @pytest.mark.parametrize("spread", [0.0, 0.1])
 @pytest.mark.parametrize("kind", ["exact", "states"])
-def test_a_pass_of_expectation_maximisation(kind: str, spread: float) -> None:
+def test_a_pass_of_expectation_maximisation(kind: str, spread: float, doubts: bool) -> None:
     posterior: ClosedForm = ExactGaussian(2) if kind == "exact" else Categorical(3)
     posterior = posterior.to(META)
     lattice = FourierLattice(DISC).to(META)
@@ -58,9 +73,11 @@ def test_a_pass_of_expectation_maximisation(kind: str, spread: float) -> None:
     )
     fields = torch.randn(components, side, side, side, device=META)
     noise = torch.ones(DISC.radius + 1, device=META)
-    nuisances = Nuisances(contrast=Contrast(spread))
+    nuisances, draws = Nuisances(contrast=Contrast(spread)), None
+    if doubts:
+        nuisances, draws = doubting(4)
     hypothesis = Hypothesis(lattice, space.values(fields), noise, posterior, nuisances)
-    found = sweep([parts(4), parts(3)], hypothesis, refit_noise=True)
+    found = sweep([parts(4), parts(3)], hypothesis, draws, refit_noise=True)
     assert found.evidence.device == found.matrix.device == META
     assert (found + found).vector.device == META
     assert space.improve(fields, found.matrix, found.vector, 3).device == META

@@ -11,9 +11,6 @@ from cryolatent.models.hypothesis import ERRORS, Explained, moved_on
 from cryolatent.physics import SHIFTS, TURNS, FourierDisc
 from cryolatent.train.randomness import seeded
 
-LATENT_DRAWS = 32
-"""Standard normal numbers per particle and pass: one for its contrast, others for its latent."""
-
 ROUNDING = 1e-12
 
 
@@ -139,13 +136,14 @@ class PassDraws:
     observations: Float[Tensor, "obs 5"]
 
     @staticmethod
-    def of(corrections: Corrections, seed: int, number: int) -> "PassDraws":
+    def of(corrections: Corrections, seed: int, number: int, width: int) -> "PassDraws":
         """Draw for a pass.
 
         Args:
             corrections: Where images are expanded about.
             seed: The run's.
             number: The pass.
+            width: How many numbers each particle needs.
 
         Returns:
             Numbers on the corrections' device.
@@ -154,7 +152,7 @@ class PassDraws:
         particles, observations = len(corrections.share), len(corrections.moved)
         return PassDraws(
             corrections,
-            torch.randn(particles, LATENT_DRAWS, generator=generator).to(device),
+            torch.randn(particles, width, generator=generator).to(device),
             torch.randn(observations, ERRORS, generator=generator).to(device),
         )
 

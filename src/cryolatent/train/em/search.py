@@ -239,7 +239,8 @@ class Search:
         lattice = space.lattice
         parts = self.parts.chunks(lattice.disc)
         hypothesis = self.hypothesis(lattice, space.values(fields), posterior)
-        draws = self.draws() if self.nuisances.poses else None
+        # one number for the contrast, and one for each latent dimension or the state
+        draws = self.draws(1 + len(fields)) if self.nuisances.poses else None
         found = sweep(parts, hypothesis, draws, refit_noise=refit_noise).finished(lattice)
         particles = len(self.parts)
         self.tell(
@@ -274,10 +275,17 @@ class Search:
         noise = self.noise[: lattice.disc.radius + 1]
         return Hypothesis(lattice, values, noise, posterior, self.nuisances)
 
-    def draws(self) -> PassDraws:
-        """The random numbers of the next pass."""
+    def draws(self, width: int = 0) -> PassDraws:
+        """The random numbers of the next pass.
+
+        Args:
+            width: How many each particle needs, beside those of its images' poses.
+
+        Returns:
+            Standard normal numbers.
+        """
         self.passes += 1
-        return PassDraws.of(self.corrections, self.seed, self.passes)
+        return PassDraws.of(self.corrections, self.seed, self.passes, width)
 
     def survey(
         self,
@@ -298,10 +306,8 @@ class Search:
         if not self.doubts or shells < self.corrections.shells:
             return
         hypothesis = self.hypothesis(lattice, values, posterior)
-        parts = [
-            (part, *self.corrections.about(part))
-            for part in chain(self.parts.chunks(lattice.disc), self.aside(lattice.disc))
-        ]
+        chunks = chain(self.parts.chunks(lattice.disc), self.aside(lattice.disc))
+        parts = ((part, *self.corrections.about(part)) for part in chunks)
         found = survey(hypothesis, parts, self.doubts, self.signal(self.parts.stack.disc.radius))
         self.corrections = self.corrections.updated(found.found, shells)
         self.nuisances = found.nuisances

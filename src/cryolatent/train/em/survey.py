@@ -1,5 +1,6 @@
 """Surveys: how wrong poses, contrasts and particles are, read under the volumes of the moment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,7 +45,7 @@ class Surveyed:
 
 def survey(
     hypothesis: Hypothesis,
-    parts: list[tuple[FilteredImages, Tensor, Tensor]],
+    parts: Iterable[tuple[FilteredImages, Tensor, Tensor]],
     doubts: Doubts,
     signal: Float[Tensor, " shells"],
 ) -> Surveyed:
