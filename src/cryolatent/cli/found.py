@@ -57,5 +57,5 @@ def found(run: Run) -> str:
         parts.append(f"as many {choice.name} as were tried ({choice.chosen}): {way_out}")
     inputs = said_of_inputs(run)
     if inputs:
-        parts.append(f"under this model {', '.join(inputs)}")
+        parts.append(f"recorded inputs under this model: {', '.join(inputs)}")
     return "; ".join(parts)

@@ -74,24 +74,24 @@ class Nuisances:
         make together; flexibility that no latent explains counts in them.
 
         Returns:
-            One clause for each of rotations, shifts, contrast and particles.
+            One clause for each of rotations, shifts, contrast and particles that is doubted, and
+            one for those that are not.
         """
         tilt, _, spin, shift, _ = self.poses.deviations
         axis = degrees(((2 * tilt**2 + spin**2) / 3) ** 0.5)
-        _, shapeless, empty = self.shares
-        junk = shapeless + empty
-        return [
-            f"recorded orientations look off by {axis:.1f}° per axis ({axis * 3**0.5:.1f}° in all)"
-            if tilt or spin
-            else "rotations trusted",
-            f"shifts by {shift:.2f} px" if shift else "shifts trusted",
-            f"contrast varies by {100 * self.contrast.spread:.0f} %"
-            if self.contrast.spread
-            else "contrast held at one",
-            f"{100 * junk:.1f} % of the images show no particle"
+        angles = f"{axis:.1f}° per axis ({axis * 3**0.5:.1f}° in all)"
+        junk, spread = 1 - self.shares[0], self.contrast.spread
+        looks = {
+            "rotations": f"orientations look off by {angles}" if tilt or spin else "",
+            "shifts": f"shifts look off by {shift:.2f} px" if shift else "",
+            "contrast": f"contrast varies by {100 * spread:.0f} %" if spread else "",
+            "particles": f"{100 * junk:.1f} % of the images show no particle"
             if self.junk_spectrum is not None
-            else "every image held to show a particle",
-        ]
+            else "",
+        }
+        learned = [clause for clause in looks.values() if clause]
+        trusted = [name for name, clause in looks.items() if not clause]
+        return [*learned, *([f"trusted as recorded: {', '.join(trusted)}"] if trusted else [])]
 
     def to_tensors(self, shells: int) -> dict[str, Tensor]:
         """Numbers by name, for files.

@@ -26,7 +26,7 @@ from cryolatent.report.colours import (
 from cryolatent.report.findings import Findings, gather, labelled_particles
 from cryolatent.report.provenance import commands, options
 from cryolatent.report.volumes import cluster_cards
-from cryolatent.runs.inputs import said_of_inputs
+from cryolatent.runs.inputs import said_of_inputs, said_of_junk
 from cryolatent.runs.run import Run
 
 FILTERS = {
@@ -135,7 +135,11 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "pairs": [pair(findings[0], other) for other in findings[1:]],
         "losses": loss_charts(findings),
         "climbs": climb_charts(findings),
-        "inputs": [(f.label, said) for f in findings if (said := said_of_inputs(f.run))],
+        "inputs": [
+            (f.label, said, said_of_junk(f.run))
+            for f in findings
+            if (said := said_of_inputs(f.run))
+        ],
         "choices": choice_charts(findings),
         "noise": noise_chart(findings),
         "cards": [cluster_cards(f, shade) for f, shade in zip(findings, shades, strict=True)],

@@ -31,3 +31,23 @@ def said_of_inputs(run: Run) -> list[str]:
     """
     nuisances = nuisances_of(run) if run.config.method.solves_volumes else None
     return [] if nuisances is None else nuisances.words()
+
+
+def said_of_junk(run: Run) -> str | None:
+    """How many particles are held to be none, in words.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        A sentence; None if there are none, or all were believed to be particles.
+    """
+    beliefs = run.latents().beliefs
+    count = 0 if beliefs is None else int((beliefs.probability < 0.5).sum())
+    if beliefs is None or not count:
+        return None
+    return (
+        f"{count:,} of {len(beliefs.probability):,} particles are more likely none than one. "
+        "Volumes are hardly made from them, but maps and clusters show them; `cryolatent export "
+        "--select 'is_particle>0.5'` leaves them out."
+    )
