@@ -20,9 +20,17 @@ TRAINING = Training()
 
 @app.command
 def class3d(
-    cell: str, data: Path, out: Path, *, classes: int = 4, seed: int = 1, results: Path = RESULTS
+    cell: str,
+    data: Path,
+    out: Path,
+    *,
+    classes: int = 4,
+    seed: int = 1,
+    sigma_degrees: float | None = None,
+    iterations: int = relion.ITERATIONS,
+    results: Path = RESULTS,
 ) -> None:
-    """Classify with RELION, poses fixed, and score the classes.
+    """Classify with RELION and score the classes.
 
     Parameters
     ----------
@@ -36,11 +44,21 @@ def class3d(
         Number of classes.
     seed
         RELION's random seed.
+    sigma_degrees
+        Search about the recorded poses with angles of this standard deviation; poses are fixed if
+        left out.
+    iterations
+        How many.
     results
         Folder of the records.
     """
-    relion.class3d(data, out, classes=classes, seed=seed)
-    print(relion.class3d_record(cell, data, out, classes=classes).write(results))
+    relion.class3d(
+        data, out, classes=classes, seed=seed, sigma_degrees=sigma_degrees, iterations=iterations
+    )
+    record = relion.class3d_record(
+        cell, data, out, classes=classes, sigma_degrees=sigma_degrees, iterations=iterations
+    )
+    print(record.write(results))
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""RELION: Class3D with fixed poses."""
+"""RELION: Class3D, with fixed poses or with local searches about them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,14 +21,25 @@ REGULARISATION = 4
 MASK_MARGIN = 1.1
 
 
-def class3d(data: Path, out: Path, *, classes: int, seed: int) -> Usage:
-    """Classify with fixed poses, from a low-passed reconstruction of all particles.
+def class3d(
+    data: Path,
+    out: Path,
+    *,
+    classes: int,
+    seed: int,
+    sigma_degrees: float | None = None,
+    iterations: int = ITERATIONS,
+) -> Usage:
+    """Classify from a low-passed reconstruction of all particles.
 
     Args:
         data: A simulated folder.
         out: New folder for what RELION writes.
         classes: Number of classes.
         seed: RELION's random seed.
+        sigma_degrees: Standard deviation of the angles of local searches; poses are fixed if left
+            out.
+        iterations: How many.
 
     Returns:
         What reconstruction and classification used together.
@@ -45,11 +56,16 @@ def class3d(data: Path, out: Path, *, classes: int, seed: int) -> Usage:
     truth = Truth.load(data / "truth")
     box_angstrom = truth.volumes.shape[-1] * truth.pixel_size_angstrom
     diameter = MASK_MARGIN * truth.diameter_to_box * box_angstrom
+    search = ("--skip_align",)
+    if sigma_degrees is not None:
+        steps = ("--healpix_order", 4, "--sigma_ang", f"{sigma_degrees:g}")
+        search = (*steps, "--offset_range", 2, "--offset_step", 1, "--oversampling", 1)
     options = (
         *("--i", stack, "--o", out / "run", "--ref", reference),
-        *("--K", classes, "--iter", ITERATIONS, "--tau2_fudge", REGULARISATION),
+        *("--K", classes, "--iter", iterations, "--tau2_fudge", REGULARISATION),
         *("--ini_high", START_RESOLUTION_ANGSTROM, "--particle_diameter", f"{diameter:.0f}"),
-        *("--skip_align", "--ctf", "--flatten_solvent", "--zero_mask", "--norm", "--scale"),
+        *search,
+        *("--ctf", "--flatten_solvent", "--zero_mask", "--norm", "--scale"),
         *("--pad", 2, "--dont_check_norm", "--preread_images", "--pool", 30, "--j", 1),
         *("--random_seed", seed),
     )
@@ -63,7 +79,15 @@ def class3d(data: Path, out: Path, *, classes: int, seed: int) -> Usage:
     return usage
 
 
-def class3d_record(cell: str, data: Path, out: Path, *, classes: int) -> Record:
+def class3d_record(
+    cell: str,
+    data: Path,
+    out: Path,
+    *,
+    classes: int,
+    sigma_degrees: float | None = None,
+    iterations: int = ITERATIONS,
+) -> Record:
     """Score a finished classification.
 
     Args:
@@ -71,24 +95,27 @@ def class3d_record(cell: str, data: Path, out: Path, *, classes: int) -> Record:
         data: The simulated folder.
         out: What `class3d` wrote.
         classes: Number of classes.
+        sigma_degrees: As there.
+        iterations: As there.
 
     Returns:
         The record, with the index after each iteration.
     """
     truth, usage = Truth.load(data / "truth"), Usage.load(out / USAGE)
-    labels = read_classes(out, ITERATIONS, truth)
+    labels = read_classes(out, iterations, truth)
+    poses = "poses fixed" if sigma_degrees is None else f"local searches, {sigma_degrees:g} degrees"
     curve = []
     for mark in usage.milestones:
         step = iteration_of(mark.file)
         curve.append(point(step, mark.cpu_seconds, read_classes(out, step, truth), truth))
     return new_record(
         cell,
-        f"relion_class3d_k{classes}",
+        f"relion_class3d_k{classes}" + ("" if sigma_degrees is None else "_local"),
         usage,
         ari=score_labels(labels, truth),
-        fsc_area=score_maps(class_maps(out, labels, truth), truth),
+        fsc_area=score_maps(class_maps(out, labels, truth, iterations), truth),
         images_per_core_second=_speed(usage, len(labels)),
-        note=f"poses fixed; {len(np.unique(labels))} classes in use; CPU and wall seconds hold the "
+        note=f"{poses}; {len(np.unique(labels))} classes in use; CPU and wall seconds hold the "
         "reconstruction of the reference too, the curve's do not",
         curve=curve,
     )
@@ -126,20 +153,23 @@ def read_classes(out: Path, iteration: int, truth: Truth) -> Int[np.ndarray, " n
     return classes
 
 
-def class_maps(out: Path, labels: Int[np.ndarray, " n"], truth: Truth) -> Mapping[int, Tensor]:
+def class_maps(
+    out: Path, labels: Int[np.ndarray, " n"], truth: Truth, iteration: int = ITERATIONS
+) -> Mapping[int, Tensor]:
     """The class map of each particle of the per-image FSC.
 
     Args:
         out: What `class3d` wrote.
         labels: Classes in the order of the truth.
         truth: The truth.
+        iteration: Of which iteration.
 
     Returns:
         Maps by position in the truth.
     """
     maps = {
         number: torch.from_numpy(
-            read_volume(out / f"run_it{ITERATIONS:03d}_class{number:03d}.mrc")[0]
+            read_volume(out / f"run_it{iteration:03d}_class{number:03d}.mrc")[0]
         )
         for number in np.unique(labels).tolist()
     }

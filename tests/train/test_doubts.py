@@ -117,3 +117,21 @@ def test_a_particle_is_read_alike_in_any_company(
     found_, written = infer_unseen(run, few).latents, run.latents()
     rows = [written.ids.tolist().index(name) for name in found_.ids.tolist()]
     torch.testing.assert_close(found_.evidence, written.evidence[rows], rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trust", "expected"),
+    [
+        (("rotations", "shifts"), ["contrast varies", "images show no", "rotations, shifts"]),
+        (("contrast", "particles"), ["orientations look", "shifts look", "contrast, particles"]),
+        (("rotations",), ["shifts look", "contrast varies", "images show no", "rotations"]),
+    ],
+)
+def test_some_may_be_trusted(tmp_path: Path, trust: tuple[str, ...], expected: list[str]) -> None:
+    stack = small_stack(tmp_path / "data", particles=80, junk=0.1, angle_error=3.0)
+    config = exact_config("categorical", starts=1, states=2, trust=trust)
+    run = begin(tmp_path / "run", config, stack, Watch())
+    train(run, stack)
+    said = said_of_inputs(Run.open(run.path))
+    assert len(said) == len(expected)
+    assert all(word in clause for word, clause in zip(expected, said, strict=True))

@@ -5,8 +5,8 @@ from cryolatent.runs.run import Run
 from cryolatent.train.choice import MOST_STATES, READING, Choice
 
 WAY_OUT = {
-    "dimensions": "give a larger `z_dim` to see whether there are more",
-    "states": "give `states`, or look at the latent space of an exact run",
+    "dimensions": "give a larger --z-dim to see whether there are more",
+    "states": "give --states, or look at the latent space of an exact run",
 }
 
 
