@@ -14,7 +14,6 @@ from torch import Tensor
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
 from cryolatent.analysis.embedding import latent_points, principal_components, umap_coordinates
-from cryolatent.analysis.mistaken import mistakable
 from cryolatent.analysis.motion import (
     FEWEST,
     explained_variance,
@@ -40,6 +39,7 @@ from cryolatent.io import read_volume, write_volume
 from cryolatent.io.files import void, write_atomically
 from cryolatent.models import Decoder
 from cryolatent.models.latents import Latents
+from cryolatent.models.mistaken import mistakable
 from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from builders import small_stack, spectra
-from cryolatent.analysis.mistaken import mistakable
 from cryolatent.models import (
     Categorical,
     ExactGaussian,
@@ -15,6 +14,7 @@ from cryolatent.models import (
     SubspaceDecoder,
 )
 from cryolatent.models.decoders.coefficients import Linear, Shares
+from cryolatent.models.mistaken import mistakable
 from cryolatent.models.system import System
 from cryolatent.physics import Interpolation
 from cryolatent.simulate.truth import Truth

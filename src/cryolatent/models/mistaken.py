@@ -5,9 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.data import FilteredImages, ParticleStack
-from cryolatent.models import ExactGaussian, FourierGaussian, SubspaceDecoder
+from cryolatent.models.decoders import SubspaceDecoder
 from cryolatent.models.hypothesis import Hypothesis
+from cryolatent.models.likelihood import FourierGaussian
 from cryolatent.models.nuisances import Nuisances, PoseErrors
+from cryolatent.models.posteriors.exact import ExactGaussian
 from cryolatent.models.system import System
 from cryolatent.physics import PerturbedProducts, unpack
 
