@@ -28,8 +28,7 @@ from cryolatent.runs.run import Run
 from cryolatent.simulate.truth import Truth
 from cryolatent.train.em.corrections import Corrections
 from cryolatent.train.em.doubts import TRUST
-from cryolatent.train.em.results import first_signal
-from cryolatent.train.em.search import Search
+from cryolatent.train.em.search import Search, signal_of
 from cryolatent.train.em.volumes import MaskedVolumes
 
 RESULTS = Path(__file__).parent / "results"
@@ -114,7 +113,7 @@ def _classified(
         ball,
         None,
         lambda entry: None,
-        first_signal(spectra),
+        signal_of(spectra, spectra.background),
         TRUST,
         TRUSTED,
         Corrections.none(stack, torch.device("cpu")),

@@ -146,9 +146,8 @@ def test_evidence_is_that_of_the_pixels(kind: str, each: int, spread: float) -> 
 def test_pose_posterior_is_the_slope_of_the_evidence(kind: str) -> None:
     """By the prior's centre: ``∂ log p / ∂ centre = (E[η] - centre) / σ²`` (Fisher's identity)."""
     torch.manual_seed(3)
-    found, values, _, moved = explained(kind, 0.0, 1)
+    found, _, _, moved = explained(kind, 0.0, 1)
     mean = found.errors()[0]
-    part = images_of(4, 1, found.part.rotations)
     hypothesis, deviations, step = found.by, torch.tensor(POSES.deviations), 0.02
     compared = found.compared
     for b in range(5):
@@ -161,8 +160,6 @@ def test_pose_posterior_is_the_slope_of_the_evidence(kind: str) -> None:
         slope = (ends[0] - ends[1]) / (2 * step)
         expected = (mean[:, b] + moved[:, b]) / deviations[b]
         torch.testing.assert_close(slope.float(), expected, rtol=0.02, atol=0.01)
-    assert part.images.shape == compared.part.images.shape
-    assert values.shape[1] == 3
 
 
 CENTRES = torch.tensor([[0.11, -0.05, 0.07], [-0.1, 0.04, 0.02], [0.0, -0.09, -0.12]]).double()

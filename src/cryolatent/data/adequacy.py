@@ -8,7 +8,7 @@ from torch import Tensor
 from cryolatent.data.stack import ParticleStack
 
 FEW = 500
-"""Particles below which numbers of states and dimensions were seen to be chance."""
+"""Particles below which it is said that they are few."""
 
 DIRECTIONS, SAMPLE = 400, 4000
 NEAR = 0.05

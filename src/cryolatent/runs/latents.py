@@ -86,9 +86,9 @@ def _write_columns(
     """Columns of particles, and of their observations: lists where a particle has several."""
     table: dict[str, Any] = {"id": ids.tolist()}
     table |= {name: column.numpy() for name, column in columns.items()}
+    several = counts if counts is not None and bool((counts != 1).any()) else None
     for name, column in (observed or {}).items():
-        single = counts is None or bool((counts == 1).all())
-        table[name] = column.numpy() if counts is None or single else _lists(column, counts)
+        table[name] = column.numpy() if several is None else _lists(column, several)
     whole = pa.table(table)
     write_atomically(path, lambda partial: void(pq.write_table(whole, partial)))
 

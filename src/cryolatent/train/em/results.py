@@ -26,7 +26,7 @@ from cryolatent.physics.grid import CPU
 from cryolatent.physics.masks import soft_sphere
 from cryolatent.train.em.corrections import Corrections
 from cryolatent.train.em.doubts import TRUST, Doubts
-from cryolatent.train.em.search import Search
+from cryolatent.train.em.search import Search, signal_of
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
 
@@ -107,11 +107,12 @@ def start_search(
         The search.
     """
     focus, spectra = tensors.get("search.focus"), StackStatistics(*tensors["search.spectra"])
+    first = signal_of(spectra, spectra.background)
     if "corrections.moved" in tensors:
         nuisances = Nuisances.from_tensors(_of("search", tensors))
         corrections = Corrections.from_tensors(_of("corrections", tensors), device)
     else:
-        nuisances = doubts.begin(contrast, first_signal(spectra))
+        nuisances = doubts.begin(contrast, first)
         corrections = Corrections.none(parts.stack, device)
     return Search(
         parts,
@@ -121,7 +122,7 @@ def start_search(
         tensors["search.mask"].to(device),
         None if focus is None else focus.to(device),
         lambda entry: None,
-        tensors.get("search.spectrum", first_signal(spectra)).clone().to(device),
+        tensors.get("search.spectrum", first).clone().to(device),
         doubts,
         nuisances,
         corrections,
@@ -133,21 +134,6 @@ def start_search(
 def _of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-
-
-def first_signal(spectra: StackStatistics) -> Float[Tensor, " shells"]:
-    """Power of the particle's Fourier coefficients as the images show it.
-
-    Args:
-        spectra: Mean spectra of the data.
-
-    Returns:
-        Variance of each shell; at least a fiftieth of the noise's.
-    """
-    excess = (spectra.power - spectra.background) / spectra.ctf_squared.clamp(min=0.05)
-    signal = torch.maximum(excess, 0.02 * spectra.background)
-    signal[0] = signal[1]
-    return signal
 
 
 def to_tensors(search: Search, state: State) -> dict[str, Tensor]:

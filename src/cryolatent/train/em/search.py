@@ -108,11 +108,7 @@ class Search:
         Returns:
             Variance of shells 0 to `shells`; at least a fiftieth of the noise's.
         """
-        spectra = self.spectra
-        excess = (spectra.power - self.noise) / spectra.ctf_squared.clamp(min=0.05)
-        signal = torch.maximum(excess, LEAST_OTHERS * self.noise)
-        signal[0] = signal[1]
-        return signal[: shells + 1]
+        return signal_of(self.spectra, self.noise)[: shells + 1]
 
     def space(
         self,
@@ -341,6 +337,24 @@ class Search:
         """
         self.noise[: len(spectrum)] = spectrum
         self.curve += 1
+
+
+def signal_of(
+    spectra: StackStatistics, noise: Float[Tensor, " shells"]
+) -> Float[Tensor, " shells"]:
+    """Mean power of the particle's Fourier coefficients, as the images show it.
+
+    Args:
+        spectra: Mean spectra of the data.
+        noise: Noise variance of each shell.
+
+    Returns:
+        Variance of each shell; at least a fiftieth of the noise's.
+    """
+    excess = (spectra.power - noise) / spectra.ctf_squared.clamp(min=0.05)
+    signal = torch.maximum(excess, LEAST_OTHERS * noise)
+    signal[0] = signal[1]
+    return signal
 
 
 def _signal(

@@ -10,7 +10,7 @@ from torch import Tensor
 from cryolatent.data import FilteredImages
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.hypothesis import Explained, Hypothesis
-from cryolatent.models.nuisances import Nuisances, PoseErrors, junk_power
+from cryolatent.models.nuisances import Nuisances, junk_power
 from cryolatent.physics import SHIFTS, TURNS
 from cryolatent.train.em.doubts import Doubts
 
@@ -108,11 +108,7 @@ def _refitted(nuisances: Nuisances, found: list[Explained], doubts: Doubts) -> N
     if doubts.particles:
         particle, shapeless, empty = ((shares + LEAST) / (shares + LEAST).sum()).tolist()
         kinds = particle, shapeless, empty
-    return replace(nuisances, poses=PoseErrors(*_widths(poses)), contrast=spread, shares=kinds)
-
-
-def _widths(poses: PoseErrors) -> tuple[float, float, float]:
-    return poses.tilt, poses.spin, poses.shift
+    return replace(nuisances, poses=poses, contrast=spread, shares=kinds)
 
 
 def _sums(found: Explained) -> tuple[Tensor, ...]:
