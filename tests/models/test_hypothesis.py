@@ -147,7 +147,7 @@ def test_pose_posterior_is_the_slope_of_the_evidence(kind: str) -> None:
     """By the prior's centre: ``∂ log p / ∂ centre = (E[η] - centre) / σ²`` (Fisher's identity)."""
     torch.manual_seed(3)
     found, _, _, moved = explained(kind, 0.0, 1)
-    mean = found.errors()[0]
+    mean = found.errors[0]
     hypothesis, deviations, step = found.by, torch.tensor(POSES.deviations), 0.02
     compared = found.compared
     for b in range(5):
@@ -248,7 +248,7 @@ def test_evidence_is_that_of_finite_poses() -> None:
     # and not what it is at the recorded poses
     assert (believing.explain(part).evidence - expected).abs().mean() > 0.5
     # the poses are found, to within what the posterior says of itself
-    mean, covariance = found.best(), found.errors()[1]
+    mean, covariance = found.best(), found.errors[1]
     off = (mean - shown.float()) / covariance.diagonal(dim1=1, dim2=2).sqrt()
     assert off.square().mean() < 2.5
 
@@ -334,7 +334,7 @@ def test_draws_have_the_posterior_of_poses() -> None:
     torch.manual_seed(5)
     for kind in ("exact", "categorical"):
         found, *_ = explained(kind, 0.1, 1, moves=False)
-        mean, covariance = found.errors()
+        mean, covariance = found.errors
         draws = []
         for _ in range(3000):
             normal, errors = torch.randn(4, 4), torch.randn(4, 5)

@@ -1,6 +1,7 @@
 """Searches that doubt their inputs: what they find of wrong poses, contrasts and junk."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from builders import exact_config, small_stack
 from cryolatent.cli.found import found
 from cryolatent.data import ParticleStack
 from cryolatent.io import read_arrays
+from cryolatent.models.nuisances import TRUSTED
 from cryolatent.physics import turned
 from cryolatent.runs.inputs import nuisances_of, said_of_inputs
 from cryolatent.runs.run import Run
+from cryolatent.sessions.systems import restore
 from cryolatent.sessions.training import begin, train
 from cryolatent.sessions.unseen import infer_unseen
-from cryolatent.train import Watch
+from cryolatent.train import Watch, infer
 
 ERRORS = {"angle_error": 5.0, "shift_error": 0.5, "contrast_spread": 0.15, "junk": 0.08}
 EASY = {"particles": 700, "box": 32, "pixel_size": 9.0, "snr": 0.3}
@@ -135,3 +138,17 @@ def test_some_may_be_trusted(tmp_path: Path, trust: tuple[str, ...], expected: l
     said = said_of_inputs(Run.open(run.path))
     assert len(said) == len(expected)
     assert all(word in clause for word, clause in zip(expected, said, strict=True))
+
+
+def test_rows_follow_other_priors(rigid: ParticleStack, runs: Callable[..., Run]) -> None:
+    """What is kept from batch to batch is of the priors that it was made under."""
+    system = restore(runs("exact"))
+    few, likelihood = rigid.select(torch.arange(8)), system.model.likelihood
+    learned = likelihood.nuisances
+    first = infer(system, few, 0).evidence
+    likelihood.nuisances = replace(learned, junk_spectrum=2 * learned.junk_spectrum)
+    assert infer(system, few, 0).evidence is not None
+    likelihood.nuisances = TRUSTED
+    assert (infer(system, few, 0).evidence - first).abs().max() > 0.1
+    likelihood.nuisances = learned
+    torch.testing.assert_close(infer(system, few, 0).evidence, first)

@@ -55,7 +55,7 @@ class Beliefs:
         mean, variance = found.moments.contrast
         counts = torch.bincount(part.owner, minlength=len(part))
         error = variance.clamp(min=0).sqrt()
-        return Beliefs(kinds, mean, error, counts, found.best(), found.errors()[1])
+        return Beliefs(kinds, mean, error, counts, found.best(), found.errors[1])
 
     @staticmethod
     def together(parts: list["Beliefs"]) -> "Beliefs":

@@ -245,11 +245,11 @@ class Explained:
             return torch.full_like(self.kinds[:, 0], -torch.inf)
         return self.kinds[:, 1:].logsumexp(-1) - self.by.nuisances.log_odds[0]
 
+    @cached_property
     def errors(self) -> tuple[Float[Tensor, "obs 5"], Float[Tensor, "obs 5 5"]]:
         """Posterior of the errors about where the poses are: means and covariances.
 
-        Returns:
-            In radians and pixels; zeros where poses are trusted.
+        In radians and pixels; zeros where poses are trusted.
         """
         scale, moved = self.by.deviations, self.compared.moved
         if self.poses is None:
@@ -267,7 +267,7 @@ class Explained:
         """How far the most probable poses are from the recorded ones: a Gauss-Newton step."""
         if self.poses is None:
             return self.compared.moved
-        return moved_on(self.compared.moved, self.errors()[0])
+        return moved_on(self.compared.moved, self.errors[0])
 
     def insertion(
         self,

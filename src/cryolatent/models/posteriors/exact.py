@@ -18,7 +18,6 @@ from cryolatent.models.exact import Moments, class_moments, normal_moments
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.hypothesis import Explained, Hypothesis
 from cryolatent.models.likelihood import FourierGaussian
-from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.posteriors.base import Posterior, Reading
 from cryolatent.models.posteriors.options import CategoricalOptions, ExactOptions
 from cryolatent.models.setting import Setting
@@ -39,7 +38,8 @@ class ClosedForm(Posterior, CoefficientPosterior):
     is_closed_form = True
     coefficients: ClassVar[type[CoefficientMap]]
     """Weights of the subspace decoder under which the posterior has this form."""
-    _kept: tuple[tuple[Tensor, Tensor, Nuisances], Settling] | None = None
+    _kept: Hypothesis | None = None
+    _settling: Settling
 
     def packed(self, products: Float[Tensor, "n *c"]) -> Float[Tensor, "n p"]:
         """Pack products of components as `moments` and the normal equations want them.
@@ -88,18 +88,14 @@ class ClosedForm(Posterior, CoefficientPosterior):
     def _settled(self, batch: Batch, model: GenerativeModel) -> Explained:
         decoder, likelihood = self._parts(model)
         values, noise = decoder.at_voxels(), likelihood.noise_spectrum
-        key = values, noise.clone(), likelihood.nuisances
-        kept = self._kept
-        if (
-            kept is None
-            or kept[0][0] is not values
-            or kept[0][2] != key[2]
-            or (not torch.equal(kept[0][1], noise))
-        ):
+        nuisances, kept = likelihood.nuisances, self._kept
+        same = kept is not None and kept.values is values and kept.nuisances is nuisances
+        if kept is None or not same or not torch.equal(kept.noise, noise):
+            # volumes and their derivatives at every step: made once, not for every batch
             lattice = decoder.lattice.to(values.device)
-            hypothesis = Hypothesis(lattice, values, key[1], self, likelihood.nuisances)
-            self._kept = kept = key, Settling.of(hypothesis)
-        return kept[1].explain(self._filtered(batch.of_evidence(), likelihood))
+            self._kept = kept = Hypothesis(lattice, values, noise.clone(), self, nuisances)
+            self._settling = Settling.of(kept)
+        return self._settling.explain(self._filtered(batch.of_evidence(), likelihood))
 
     def _filtered(self, shown: Batch, likelihood: FourierGaussian) -> FilteredImages:
         """Evidence as the compiled products want it."""

@@ -83,7 +83,7 @@ class Corrections:
         moved, spread = self.moved.clone(), self.spread.clone()
         contrast, share = self.contrast.clone(), self.share.clone()
         for explained in found:
-            part, (_, covariance) = explained.part, explained.errors()
+            part, (_, covariance) = explained.part, explained.errors
             floor = ROUNDING * torch.eye(ERRORS, device=moved.device)
             moved[part.rows] = explained.best()
             spread[part.rows] = torch.linalg.cholesky_ex(covariance + floor).L

@@ -115,7 +115,7 @@ def _sums(found: Explained) -> tuple[Tensor, ...]:
     """Squared errors and deviations, weighted by the probability to be a particle."""
     share, moved = found.share.double(), found.best().double()
     weight = share[found.part.owner]
-    variance = found.errors()[1].diagonal(dim1=-2, dim2=-1)
+    variance = found.errors[1].diagonal(dim1=-2, dim2=-1)
     square = weight @ (moved.square() + variance)
     mean, spread = (t.double() for t in found.moments.contrast)
     powers = torch.stack([torch.ones_like(mean), mean, mean.square() + spread])
