@@ -44,7 +44,7 @@ def training(stack: ParticleStack, **options: object) -> Callable[[], None]:
     usual = {"posterior": "encoder", "batch_size": BATCH, "z_dim": 4}
     usual |= {"decoder_width": WIDTH, "decoder_layers": LAYERS}
     config = TrainConfig.of(usual | options).resolved()
-    statistics = scan(stack.select(torch.arange(256)), 0.45 * stack.disc.box)
+    statistics = scan(stack.select(torch.arange(256)), 0.45 * stack.disc.box).statistics
     system = build(config, Setting(stack.geometry, len(stack), 4, statistics=statistics))
     optimisers = build_optimisers(system, config.method.learning_rate)
     loss_of = Gradient(config.method, config.objective).objective_at(0)

@@ -103,7 +103,7 @@ def _classified(
 ) -> Tensor:
     radius = 0.5 * stack.disc.box * 0.9
     pixel_size = stack.pixel_size_angstrom
-    spectra = scan(stack, radius)
+    spectra = scan(stack, radius).statistics
     ball = soft_sphere(stack.disc.box, pixel_size, radius * pixel_size)
     search = Search(
         FilteredStack(stack, first),

@@ -80,7 +80,8 @@ def stepper(stack: ParticleStack, device: torch.device, options: dict) -> Callab
     """Training steps with an encoder on batches of 32; each call makes one and gives its loss."""
     config = TrainConfig.of({"posterior": "encoder", "z_dim": 4} | options).resolved()
     sample = stack.select(torch.arange(min(256, len(stack))))
-    setting = Setting(stack.geometry, len(stack), 4, statistics=scan(sample, 0.45 * stack.disc.box))
+    statistics = scan(sample, 0.45 * stack.disc.box).statistics
+    setting = Setting(stack.geometry, len(stack), 4, statistics=statistics)
     system = build(config, setting).to(device)
     optimisers = build_optimisers(system, 1e-3)
     if config.objective is None:

@@ -200,6 +200,7 @@ def measure(case: Case, folder: Path, first_seed: int = FIRST_SEED) -> dict[str,
             "seed": case["seed"],
             "cpu_seconds": round(cpu, 1),
             **_counts(run),
+            "curves": _curves(run),
             **_scores(run, summary),
             **_calibration(run, truth),
         }
@@ -214,6 +215,14 @@ def _counts(run: Any) -> dict[str, Any]:
         return {"states": run.z_dim}
     count = 1 if states is None else states.distribution.mean.shape[1]
     return {"dimensions": run.z_dim, "states": count}
+
+
+def _curves(run: Any) -> dict[str, list[list[float]]]:
+    """What each number that was tried fell short by on particles kept aside, and its error."""
+    return {
+        choice.name: [[c.number, round(c.behind, 5), round(c.error, 5)] for c in choice.candidates]
+        for choice in run.choices()
+    }
 
 
 def _scores(run: Any, summary: Any) -> dict[str, Any]:

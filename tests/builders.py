@@ -99,7 +99,7 @@ def exact_config(posterior: str, **options: object) -> TrainConfig:
 
 
 def spectra(stack: ParticleStack) -> StackStatistics:
-    return scan(stack, 0.45 * stack.disc.box)
+    return scan(stack, 0.45 * stack.disc.box).statistics
 
 
 @dataclass(frozen=True)

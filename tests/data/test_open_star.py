@@ -184,7 +184,7 @@ def test_relion_31_stack_opens_and_scans(shared_data: Path, tmp_path: Path):
     assert stack.half_set.tolist() == [1] * 5
     assert float(stack.poses.shifts_angstrom[0, 0]) == pytest.approx(-0.019324)
     assert float(stack.ctf.defocus_u_angstrom[4]) == pytest.approx(12725.5411)
-    assert scan(stack, 80.0).background.isfinite().all()
+    assert scan(stack, 80.0).statistics.background.isfinite().all()
 
 
 @pytest.mark.shared_data

@@ -20,7 +20,7 @@ def noise(files) -> ParticleStack:
 
 
 def test_white_noise_is_power_and_background(noise):
-    statistics = scan(noise, 5.0)
+    statistics = scan(noise, 5.0).statistics
     count = COUNT * torch.bincount(noise.disc.shells)[1:]
     deviation = (statistics.power[1:] / VARIANCE - 1) * count.sqrt()
     assert deviation.abs().max() < 4
@@ -34,7 +34,9 @@ def test_ctf_squared_is_the_mean_over_particles_and_shell(noise):
     transfer = noise.ctf.evaluate(disc.cycles_per_pixel).square().mean(0)
     for shell in range(1, disc.radius + 1):
         expected = float(transfer[disc.shells == shell].mean())
-        assert float(scan(noise, 5.0).ctf_squared[shell]) == pytest.approx(expected, rel=1e-5)
+        assert float(scan(noise, 5.0).statistics.ctf_squared[shell]) == pytest.approx(
+            expected, rel=1e-5
+        )
 
 
 def test_progress_ends_with_the_number_of_images(noise):

@@ -335,3 +335,15 @@ def test_a_run_on_packed_particles_is_exported_as_the_original(stack, tmp_path) 
     stack.source.write_text(stack.source.read_text() + "\n")
     with pytest.raises(InputError, match="when the particles were packed"):
         export(Run.open(run.path), tmp_path / "again.star")
+
+
+def test_groups_of_noise_are_packed(tmp_path: Path) -> None:
+    stack = small_stack(tmp_path / "data", micrographs=3)
+    done = packed(stack, tmp_path / "packed", AS_IT_IS)
+    again = open_particles(done.folder)
+    assert stack.noise_groups is not None and again.noise_groups is not None
+    assert len(set(stack.noise_groups)) == 3
+    assert again.noise_groups.tolist() == stack.noise_groups.tolist()
+    assert open_particles(done.folder, noise_groups="none").noise_groups is None
+    with pytest.raises(InputError, match="auto or none of packed particles"):
+        open_particles(done.folder, noise_groups="rlnGroupName")

@@ -141,8 +141,8 @@ def test_perturbed_poses_have_the_stated_errors():
     count = 5000
     config = SimulateConfig(particles=count, pixel_size=2.0, angle_error=3.0, shift_error=0.5)
     rng = np.random.default_rng(0)
-    poses, _ = draw_observations(config, rng)
-    recorded = perturb(poses, config, rng)
+    poses, ctf = draw_observations(config, rng)
+    recorded = perturb(poses, ctf, config, rng)
     turn = recorded.rotations.double() @ poses.rotations.double().mT
     degrees = np.rad2deg(Rotation.from_matrix(turn.numpy()).as_rotvec())
     assert degrees.std(0) == pytest.approx([3.0] * 3, rel=4 / (2 * count) ** 0.5)

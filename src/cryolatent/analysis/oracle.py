@@ -55,6 +55,8 @@ def oracle(stack: ParticleStack, truth: Truth, rows: Int[np.ndarray, " n"]) -> O
         Its answers.
     """
     disc = stack.disc
+    if truth.noise_level is not None and len(truth.noise_level) == len(truth.state):
+        stack = replace(stack, noise_level=torch.from_numpy(truth.noise_level[rows]).float())
     spectrum = truth.noise_spectrum[: disc.radius + 1]
     likelihood = FourierGaussian(disc, spectrum, spectrum)
     hypotheses = [_Hypotheses.of(truth, state) for state in range(len(truth.volumes))]

@@ -61,6 +61,11 @@ class ReadingConfig(TablesConfig):
     """Point group, as in RELION (C3, D2, T, O, I ...): every particle is expanded into its
     symmetric copies, so that parts that break the symmetry can be told apart."""
 
+    noise_groups: str = "auto"
+    """Which images share their noise level: auto for those of a micrograph, or else of a group; a
+    column of the particle file (rlnGroupName, rlnOpticsGroup, ctf/exp_group_id ...); or none for
+    one level of all."""
+
     def reading(self) -> dict[str, Any]:
         """The options of `cryolatent.data.open_particles`.
 

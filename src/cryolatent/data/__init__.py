@@ -6,11 +6,12 @@ from cryolatent.data.door import Tables, open_particles, open_star
 from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
 from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
 from cryolatent.data.magnification import UnmagnifiedImages
+from cryolatent.data.noise import NoiseLevels
 from cryolatent.data.relion_optics import pixel_sizes_angstrom
 from cryolatent.data.source import Domain, Geometry, Source, original_names
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import unique_ids
-from cryolatent.data.statistics import StackStatistics, scan
+from cryolatent.data.statistics import Scan, StackStatistics, further_levels, scan
 from cryolatent.data.twins import twin_of
 
 __all__ = [
@@ -25,13 +26,16 @@ __all__ = [
     "Geometry",
     "ImageSource",
     "MrcImages",
+    "NoiseLevels",
     "ParticleStack",
     "PhaseCorrectedImages",
+    "Scan",
     "Source",
     "StackStatistics",
     "Tables",
     "Twin",
     "UnmagnifiedImages",
+    "further_levels",
     "open_digits",
     "open_particles",
     "open_star",

@@ -43,8 +43,8 @@ def backproject(
     step = max(1, CHUNK_BYTES // (4 * stack.images.box**2))
     for start in range(0, len(rows), step):
         chunk = rows[start : start + step]
-        images, poses = stack.images.read(chunk.numpy()), stack.poses[chunk]
-        filtered = filter_images(images, poses, stack.ctf[chunk], stack.disc)
+        images, poses = stack.pixels(chunk.numpy()), stack.poses[chunk]
+        filtered = filter_images(images, poses, stack.transfer(chunk), stack.disc)
         power = filtered.power.sum(axis=1)
         if not (np.isfinite(power) & (power > 0)).all():
             check_images(stack, torch.from_numpy(images), chunk)
@@ -82,8 +82,8 @@ def noise_spectrum(
     totals = torch.zeros(disc.radius + 1)
     for chunk, share in zip(rows.split(SLICES), shares.split(SLICES), strict=True):
         poses = stack.poses[chunk]
-        images = stack.images.read(chunk.numpy())
-        filtered = filter_images(images, poses, stack.ctf[chunk], disc)
+        images = stack.pixels(chunk.numpy())
+        filtered = filter_images(images, poses, stack.transfer(chunk), disc)
         slices = slice_lattice(values, poses.rotations, lattice)[..., 0]
         explained = (torch.from_numpy(filtered.images).conj() * slices).real
         explained = torch.zeros(len(chunk), len(totals)).index_add_(1, disc.shells, explained)

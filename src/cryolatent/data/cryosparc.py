@@ -40,6 +40,8 @@ class CryosparcFile(ParticleFile):
             are distorted in a way that is not modelled.
     """
 
+    group_columns = ("location/micrograph_uid", "location/micrograph_path", "ctf/exp_group_id")
+
     def __init__(self, path: Path, passthrough: Path | None = None) -> None:
         super().__init__(path)
         self.records = read_cs(path)
@@ -214,6 +216,11 @@ class CryosparcFile(ParticleFile):
         return Poses.from_cryosparc(
             torch.from_numpy(vectors), torch.from_numpy(shifts * pixel[:, None]).float()
         )
+
+    def labels(self, column: str) -> np.ndarray | None:
+        """A field as text."""
+        found = self._find(column)
+        return None if found is None else found[1].astype(np.str_)
 
     def group(self, particle: int) -> str:
         """The exposure group, if the file has them."""

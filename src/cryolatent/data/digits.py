@@ -138,7 +138,7 @@ Part = tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."]]
 
 def _read(path: Path) -> list[Part]:
     if path.suffix == ".npz":
-        arrays = read_arrays(path, ARRAYS, optional=TEST_ARRAYS)
+        arrays = read_arrays(path, ARRAYS, TEST_ARRAYS)
         names = (ARRAYS, TEST_ARRAYS) if TEST_ARRAYS[0] in arrays else (ARRAYS,)
         return [(arrays[images], arrays[labels]) for images, labels in names]
     if not path.exists():

@@ -12,7 +12,7 @@ from cryolatent.data.cryodrgn import ImageList, read_ctf, read_indices, read_pos
 from cryolatent.data.cryosparc import CryosparcFile
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.packed import is_packed, open_packed
-from cryolatent.data.particle_file import ParticleFile
+from cryolatent.data.particle_file import AUTO, ParticleFile
 from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import open_stacks
@@ -54,6 +54,7 @@ def open_particles(
     shells: int | None = None,
     symmetry: str = "C1",
     tables: Tables | None = None,
+    noise_groups: str = AUTO,
 ) -> ParticleStack:
     """Open a particle file with its image stacks.
 
@@ -67,6 +68,8 @@ def open_particles(
         shells: Last Fourier shell to use; by default all below Nyquist.
         symmetry: Point group; every particle is expanded into its symmetric copies.
         tables: Further files.
+        noise_groups: Column that says which images share their noise; ``auto`` for that of the
+            micrographs or else of the groups, ``none`` for one noise of all.
 
     Returns:
         The particles; no image has been read yet. Rows of a STAR file with one
@@ -77,11 +80,14 @@ def open_particles(
     """
     path, tables = Path(path), tables or Tables()
     if is_packed(path):
-        stack = open_packed(path, invert_contrast=invert_contrast, shells=shells)
+        stack = open_packed(
+            path, invert_contrast=invert_contrast, shells=shells, noise_groups=noise_groups
+        )
         stack = _with_tables(stack, tables)
     else:
         file = particle_file(path, datadir, tables)
-        stack = _open(file, datadir, invert_contrast, shells, tables)
+        groups = file.noise_groups(noise_groups)
+        stack = _open(file, datadir, invert_contrast, shells, tables, groups)
     return stack.expanded(symmetry)
 
 
@@ -154,7 +160,8 @@ def open_star(
         InputError: If anything needed is missing, contradictory or not supported.
     """
     file = RelionFile(Path(path))
-    return _open(file, datadir, invert_contrast, shells, Tables()).expanded(symmetry)
+    groups = file.noise_groups()
+    return _open(file, datadir, invert_contrast, shells, Tables(), groups).expanded(symmetry)
 
 
 def _open(
@@ -163,6 +170,7 @@ def _open(
     invert_contrast: bool,
     shells: int | None,
     tables: Tables,
+    noise_groups: np.ndarray | None,
 ) -> ParticleStack:
     count = len(file.names)
     sign = -file.sign if invert_contrast else file.sign
@@ -188,6 +196,7 @@ def _open(
         shells=shells,
         datadir=found_in,
         tables=tuple(dict.fromkeys((*file.tables, *tables.given))),
+        noise_groups=noise_groups,
     )
     chosen = None if tables.ind is None else read_indices(tables.ind, count)
     particles = file.particles

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cryolatent.data.images import ImageSource
+from cryolatent.data.particle_file import AUTO, NONE
 from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.io.mrc import release
@@ -167,7 +168,11 @@ def read_manifest(folder: Path) -> PackedManifest:
 
 
 def open_packed(
-    folder: Path, *, invert_contrast: bool = False, shells: int | None = None
+    folder: Path,
+    *,
+    invert_contrast: bool = False,
+    shells: int | None = None,
+    noise_groups: str = AUTO,
 ) -> ParticleStack:
     """Open packed particles.
 
@@ -175,6 +180,7 @@ def open_packed(
         folder: What ``cryolatent prepare`` wrote.
         invert_contrast: Negate the images (again, if they were negated as they were packed).
         shells: Last Fourier shell to use; by default all below Nyquist.
+        noise_groups: ``auto`` for those that were packed, or ``none``.
 
     Returns:
         The particles; no image has been read yet.
@@ -182,6 +188,9 @@ def open_packed(
     Raises:
         InputError: If something is missing or was changed.
     """
+    if noise_groups not in (AUTO, NONE):
+        expected = f"{AUTO} or {NONE} of packed particles"
+        raise InputError("`noise_groups`", noise_groups, expected, "Give it to prepare.")
     manifest = read_manifest(folder)
     if shells is not None and not 1 <= shells <= manifest.box // 2 - 1:
         found, expected = f"{shells} shells", f"1 to {manifest.box // 2 - 1}"
@@ -215,6 +224,7 @@ def open_packed(
         half_set=table["half_set"].to_numpy().copy(),
         shells=shells,
         tables=(folder / MANIFEST, folder / INDEX),
+        noise_groups=_groups(table) if noise_groups == AUTO else None,
     )
     return stack if manifest.images is None else stack.grouped(names)
 
@@ -263,6 +273,8 @@ def index_table(stack: ParticleStack) -> pa.Table:
         "source_row": stack.source_rows.astype(np.int64),
         "half_set": stack.half_set[owner.numpy()].astype(np.int64),
     }
+    if stack.noise_groups is not None:
+        columns["noise_group"] = stack.noise_groups.tolist()
     rotations = stack.poses.rotations.flatten(1).numpy()
     columns |= {f"rotation_{at // 3}{at % 3}": rotations[:, at] for at in range(9)}
     shifts = stack.poses.shifts_angstrom.numpy()
@@ -278,6 +290,12 @@ def index_table(stack: ParticleStack) -> pa.Table:
 
 def _column(table: pa.Table, name: str) -> torch.Tensor:
     return torch.from_numpy(table[name].to_numpy().copy())
+
+
+def _groups(table: pa.Table) -> np.ndarray | None:
+    if "noise_group" not in table.column_names:
+        return None
+    return np.array(table["noise_group"].to_pylist(), dtype=np.str_)
 
 
 def _poses(table: pa.Table) -> Poses:

@@ -3,12 +3,17 @@
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from cryolatent.data.stacks import ImageNames
+from cryolatent.errors import InputError
 from cryolatent.physics import CTF, Poses
+
+AUTO, NONE = "auto", "none"
+"""Whose noise is held to be alike: that of the first known column; or all images'."""
 
 
 class ParticleFile(ABC):
@@ -17,6 +22,9 @@ class ParticleFile(ABC):
     Args:
         path: The file.
     """
+
+    group_columns: ClassVar[tuple[str, ...]] = ()
+    """Columns that say which images share their noise, the best first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,6 +86,44 @@ class ParticleFile(ABC):
     def magnification(self) -> Float[np.ndarray, "n 2 2"] | None:
         """Magnification matrices, as of `UnmagnifiedImages`, if any is not the identity."""
         return None
+
+    def labels(self, column: str) -> np.ndarray | None:
+        """A column as text.
+
+        Args:
+            column: Its name.
+
+        Returns:
+            One entry per image; by default None, as of a column that is not there.
+        """
+        return None
+
+    def noise_groups(self, wanted: str = AUTO) -> np.ndarray | None:
+        """For each image the name of the group that shares its noise.
+
+        Args:
+            wanted: A column; or `AUTO`, the first of `group_columns` with more than one entry; or
+                `NONE`.
+
+        Returns:
+            Names; None if there are no groups.
+
+        Raises:
+            InputError: If there is no such column.
+        """
+        if wanted == NONE:
+            return None
+        if wanted != AUTO:
+            found = self.labels(wanted)
+            if found is None:
+                known = [name for name in self.group_columns if self.labels(name) is not None]
+                choice = ", ".join(known) or "none of the usual columns is there"
+                expected = f"{AUTO}, {NONE} or a column ({choice})"
+                raise InputError(self.path, f"no column {wanted}", expected, "See `noise_groups`.")
+            return found
+        columns = map(self.labels, self.group_columns)
+        several = (found for found in columns if found is not None and len(np.unique(found)) > 1)
+        return next(several, None)
 
     def group(self, particle: int) -> str:
         """The optics group of a particle, for messages.

@@ -36,6 +36,8 @@ class RelionFile(ParticleFile):
         InputError: If it is no STAR file of particles, or says something that is not modelled.
     """
 
+    group_columns = ("rlnMicrographName", "rlnGroupName", "rlnGroupNumber", "rlnOpticsGroup")
+
     def __init__(self, path: Path, mixed: bool = False) -> None:
         super().__init__(path)
         self.table: StarTable = read_star(path)
@@ -75,9 +77,7 @@ class RelionFile(ParticleFile):
     @property
     def particles(self) -> np.ndarray | None:
         """The column rlnTomoParticleName, of which several rows may name one particle."""
-        if PARTICLE not in self.table:
-            return None
-        return self.table.strings(PARTICLE).astype(str).to_numpy(dtype=np.str_)
+        return self.labels(PARTICLE)
 
     @property
     def half_set(self) -> Int[np.ndarray, " n"]:
@@ -108,6 +108,12 @@ class RelionFile(ParticleFile):
         ]
         shifts = torch.from_numpy(np.stack(origins, axis=-1)).float()
         return Poses.from_relion(torch.from_numpy(angles).float(), shifts)
+
+    def labels(self, column: str) -> np.ndarray | None:
+        """A column of the particles as text."""
+        if column not in self.table.particles:
+            return None
+        return self.table.strings(column).astype(str).to_numpy(dtype=np.str_)
 
     def group(self, particle: int) -> str:
         """The optics group, if the file has them."""

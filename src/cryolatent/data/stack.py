@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cryolatent.data.batch import Evidence, Twin
 from cryolatent.data.images import ImageSource
+from cryolatent.data.noise import NoiseLevels
 from cryolatent.data.source import Domain, Geometry, Source
 from cryolatent.errors import InputError
 from cryolatent.physics import (
@@ -46,6 +47,11 @@ class ParticleStack(Source):
         datadir: Folder that image names had to be looked up in, if not the source's own.
         tables: Files whose content makes the stack, images excepted; by default `source`.
         twin: What the posterior is shown in place of the observations.
+        noise_groups: For each observation the name of the group that shares its noise, if it has
+            one.
+        noise_level: For each observation the noise's power relative to the mean; the same for all
+            if left out. Images and transfer functions are given out divided by its root, so that
+            one noise spectrum serves all of them.
 
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
@@ -65,6 +71,8 @@ class ParticleStack(Source):
     datadir: Path | None = None
     tables: tuple[Path, ...] = ()
     twin: Twin | None = None
+    noise_groups: np.ndarray | None = None
+    noise_level: Float[Tensor, " obs"] | None = None
 
     def __post_init__(self) -> None:
         observations = int(self.offsets[-1])
@@ -103,8 +111,37 @@ class ParticleStack(Source):
         return Geometry(self.disc.box, self.disc.radius, self.pixel_size_angstrom)
 
     def pixels(self, rows: Int[np.ndarray, " obs"]) -> Float[np.ndarray, "obs y x"]:
-        """Images as they are on disk."""
-        return self.images.read(rows)
+        """Images as they are on disk, but for their noise levels."""
+        images = self.images.read(rows)
+        if self.noise_level is not None:
+            images *= self.noise_level[rows].rsqrt().numpy()[:, None, None]
+        return images
+
+    def transfer(self, rows: Int[Tensor, " obs"]) -> CTF:
+        """The transfer functions of the images that `pixels` reads.
+
+        Args:
+            rows: Observations.
+
+        Returns:
+            One each.
+        """
+        ctf = self.ctf[rows]
+        return ctf if self.noise_level is None else ctf.scaled(self.noise_level[rows].rsqrt())
+
+    def levelled(self, levels: NoiseLevels | None) -> "ParticleStack":
+        """The same particles with noise levels.
+
+        Args:
+            levels: By group; of none every image's noise is the same.
+
+        Returns:
+            A stack that shares all else.
+        """
+        if levels is None or self.noise_groups is None:
+            return replace(self, noise_level=None)
+        level = torch.from_numpy(levels.of(self.noise_groups)).float()
+        return replace(self, noise_level=level)
 
     def from_pixels(self, pixels: Float[Tensor, "obs y x"]) -> Complex[Tensor, "obs k"]:
         """The disc's Fourier coefficients."""
@@ -113,7 +150,7 @@ class ParticleStack(Source):
     def evidence(self, rows: Int[Tensor, " obs"], owner: Int[Tensor, " obs"]) -> Evidence:
         """Fourier coefficients, poses and transfer functions."""
         images = self.from_pixels(torch.from_numpy(self.pixels(rows.numpy())))
-        return Evidence(images, self.poses[rows], self.ctf[rows], owner)
+        return Evidence(images, self.poses[rows], self.transfer(rows), owner)
 
     def fingerprint(self) -> bytes:
         """The particle files, and what can be told of their stacks without reading them whole."""
@@ -137,14 +174,23 @@ class ParticleStack(Source):
         count = torch.bincount(owner, minlength=len(index))
         return replace(
             self,
-            images=self.images.select(rows.numpy()),
-            poses=self.poses[rows],
-            ctf=self.ctf[rows],
+            **self._rows(rows),
             ids=self.ids[index.numpy()],
             offsets=torch.cat([torch.zeros(1, dtype=torch.long), count.cumsum(0)]),
-            source_rows=self.source_rows[rows.numpy()],
             half_set=self.half_set[index.numpy()],
         )
+
+    def _rows(self, rows: Int[Tensor, " obs"]) -> dict[str, Any]:
+        """What belongs to some observations."""
+        groups, level = self.noise_groups, self.noise_level
+        return {
+            "images": self.images.select(rows.numpy()),
+            "poses": self.poses[rows],
+            "ctf": self.ctf[rows],
+            "source_rows": self.source_rows[rows.numpy()],
+            "noise_groups": None if groups is None else groups[rows.numpy()],
+            "noise_level": None if level is None else level[rows],
+        }
 
     def grouped(self, particles: np.ndarray) -> "ParticleStack":
         """Make one particle of all observations that carry its name.
@@ -183,12 +229,9 @@ class ParticleStack(Source):
         owner = owner[rows].numpy()
         flat = replace(
             self,
-            images=self.images.select(rows.numpy()),
-            poses=self.poses[rows],
-            ctf=self.ctf[rows],
+            **self._rows(rows),
             ids=self.ids[owner],
             offsets=torch.arange(len(rows) + 1),
-            source_rows=self.source_rows[rows.numpy()],
             half_set=self.half_set[owner],
         )
         return flat.grouped(self.ids[owner])

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cryolatent.data.noise import NoiseLevels, noise_levels
 from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
-from cryolatent.physics import background_spectrum, images_to_disc
+from cryolatent.physics import FourierDisc, background_spectrum, images_to_disc
 from cryolatent.progress import Advance, unwatched
 
 CHUNK = 256
@@ -41,47 +43,103 @@ class StackStatistics:
         return amplitude
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What one reading of all images tells.
+
+    Args:
+        statistics: Mean spectra, at the noise levels found.
+        levels: Noise levels of the groups; None if there are none or they are alike.
+    """
+
+    statistics: StackStatistics
+    levels: NoiseLevels | None
+
+
 def scan(
     stack: ParticleStack,
     radius_pixels: float,
     progress: Advance = unwatched,
-) -> StackStatistics:
-    """Read every image once, check it, and average the spectra.
+) -> Scan:
+    """Read every image once, check it, average the spectra, and compare the groups' noise.
 
     Args:
-        stack: The particles.
+        stack: The particles, without noise levels.
         radius_pixels: Radius of the particle, in pixels; outside is background.
         progress: Called with the number of images read after each chunk.
 
     Returns:
-        The spectra.
+        Spectra and levels.
 
     Raises:
         InputError: If a pixel is not finite or an image is constant, naming file and image, or if
             the background holds no noise.
     """
     disc, count = stack.disc, len(stack.images)
-    totals = torch.zeros(3, disc.radius + 1)
+    names, group = _groups(stack)
+    totals = torch.zeros(len(names), 3, disc.radius + 1)
+    level = np.empty(count)
     for start in range(0, count, CHUNK):
         rows = torch.arange(start, min(start + CHUNK, count))
         images = torch.from_numpy(stack.images.read(rows.numpy()))
         check_images(stack, images, rows)
-        totals[0] += len(rows) * disc.shell_mean(
-            images_to_disc(images, disc).abs().square().mean(0)
-        )
-        totals[1] += len(rows) * background_spectrum(images, disc, radius_pixels)
+        power = disc.shell_mean(images_to_disc(images, disc).abs().square())
+        background = background_spectrum(images, disc, radius_pixels)
         transfer = stack.ctf[rows].evaluate(disc.cycles_per_pixel)
-        totals[2] += len(rows) * disc.shell_mean(transfer.square().mean(0))
+        spectra = [power, background, disc.shell_mean(transfer.square())]
+        totals.index_add_(0, group[rows], torch.stack(spectra, dim=1))
+        level[rows] = _outer(background, disc)
         progress(int(rows[-1]) + 1)
-    statistics = StackStatistics(*(totals / count))
-    if not (statistics.background > 0).all():
+    if not (totals[:, 1].sum(0) > 0).all():
         raise InputError(
             stack.source,
             "a background without noise (all pixels beyond the particle's radius are equal)",
             "images that were not masked",
             "Extract the particles without a mask.",
         )
-    return statistics
+    levels = noise_levels(names[group], level)
+    if levels is not None:
+        totals /= torch.from_numpy(levels.of(names)).float()[:, None, None]
+    return Scan(StackStatistics(*(totals.sum(0) / count)), levels)
+
+
+def further_levels(stack: ParticleStack, levels: NoiseLevels, radius_pixels: float) -> NoiseLevels:
+    """Measure the noise of groups of which nothing is known yet; images of others are not read.
+
+    Args:
+        stack: Particles.
+        levels: What is known.
+        radius_pixels: Radius of the particle, in pixels; outside is background.
+
+    Returns:
+        Levels of all groups of the stack.
+    """
+    if stack.noise_groups is None:
+        return levels
+    unknown = np.flatnonzero(~np.isin(stack.noise_groups, list(levels.levels)))
+    if not len(unknown):
+        return levels
+    power = []
+    for rows in torch.from_numpy(unknown).split(CHUNK):
+        images = torch.from_numpy(stack.images.read(rows.numpy()))
+        check_images(stack, images, rows)
+        power.append(_outer(background_spectrum(images, stack.disc, radius_pixels), stack.disc))
+    return levels.joined(stack.noise_groups[unknown], torch.cat(power).numpy())
+
+
+def _outer(background: Float[Tensor, "n shells"], disc: FourierDisc) -> Float[Tensor, " n"]:
+    """Mean noise power in the outer half of the shells, which ice and neighbours hardly reach."""
+    outer = torch.arange(disc.radius + 1) > disc.radius // 2
+    count = disc.shell_count() * outer
+    return background @ count.float() / count.sum()
+
+
+def _groups(stack: ParticleStack) -> tuple[np.ndarray, Int[Tensor, " obs"]]:
+    """Names of the groups of images, and the group of each image."""
+    if stack.noise_groups is None:
+        return np.array([""]), torch.zeros(len(stack.images), dtype=torch.long)
+    names, group = np.unique(stack.noise_groups, return_inverse=True)
+    return names, torch.from_numpy(group)
 
 
 def check_images(

@@ -11,14 +11,14 @@ from cryolatent.errors import InputError
 
 
 def read_arrays(
-    path: str | Path, names: Iterable[str], optional: Iterable[str] = ()
+    path: str | Path, names: Iterable[str], *optional: Iterable[str]
 ) -> dict[str, np.ndarray]:
     """Read named arrays of an ``.npz`` archive.
 
     Args:
         path: The archive.
         names: Arrays that must be in it.
-        optional: Arrays that belong together: either all of them are in it, or none.
+        optional: Groups of arrays: either all of a group are in it, or none.
 
     Returns:
         The arrays by name.
@@ -26,11 +26,11 @@ def read_arrays(
     Raises:
         InputError: If the file is missing, is no complete archive or lacks an array.
     """
-    names, optional = tuple(names), tuple(optional)
+    names, groups = tuple(names), [tuple(group) for group in optional]
     try:
         with Path(path).open("rb") as stream, np.load(stream) as data:
-            if set(optional) & set(data.files):
-                names += optional
+            for group in groups:
+                names += group if set(group) & set(data.files) else ()
             return {name: data[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(

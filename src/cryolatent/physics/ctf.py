@@ -47,6 +47,17 @@ class CTF:
     def __len__(self) -> int:
         return self.defocus_u_angstrom.shape[0]
 
+    def scaled(self, factor: Float[Tensor, " *n"]) -> "CTF":
+        """The same transfer functions times a factor.
+
+        Args:
+            factor: One number each.
+
+        Returns:
+            The transfer functions.
+        """
+        return replace(self, scale=factor if self.scale is None else factor * self.scale)
+
     def evaluate(self, cycles_per_pixel: Float[Tensor, "k 2"]) -> Float[Tensor, "*n k"]:
         """Evaluate the transfer functions for images in which particles are bright.
 

@@ -28,7 +28,7 @@ def soft_disc(box: int, radius_pixels: float, edge_pixels: float = 3.0) -> Float
 
 def background_spectrum(
     images: Float[Tensor, "n y x"], disc: FourierDisc, radius_pixels: float
-) -> Float[Tensor, " shells"]:
+) -> Float[Tensor, "n shells"]:
     """Estimate the noise variance per shell from the pixels outside the particle.
 
     The background is cut out with a soft mask; the loss of power is corrected by the mask's mean
@@ -41,13 +41,14 @@ def background_spectrum(
         radius_pixels: Radius of the particle, in pixels.
 
     Returns:
-        Variance of a complex coefficient in shells 0 to ``disc.radius`` (shell 0 copies shell 1).
+        Variance of a complex coefficient in shells 0 to ``disc.radius`` (shell 0 copies shell 1),
+        as each image shows it.
     """
     mask = 1 - soft_disc(disc.box, radius_pixels)
     mean = (images * mask).sum(dim=(-2, -1), keepdim=True) / mask.sum()
-    power = images_to_disc((images - mean) * mask, disc).abs().square().mean(dim=0)
+    power = images_to_disc((images - mean) * mask, disc).abs().square()
     spectrum = disc.shell_mean(power) / mask.square().mean()
-    spectrum[0] = spectrum[1]
+    spectrum[:, 0] = spectrum[:, 1]
     return spectrum
 
 

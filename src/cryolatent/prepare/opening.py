@@ -36,6 +36,7 @@ class Opened:
         position: For each particle, its image's place in the part.
         rows: For each particle, its row in the source.
         particles: For each image the name of its particle; None if each is a particle of its own.
+        noise_groups: As in `ParticleStack`.
     """
 
     source: Path
@@ -50,6 +51,7 @@ class Opened:
     position: np.ndarray
     rows: np.ndarray
     particles: np.ndarray | None = None
+    noise_groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -80,6 +82,7 @@ class Opened:
             ctf=self.ctf[index],
             **{name: getattr(self, name)[chosen] for name in arrays},
             particles=None if self.particles is None else self.particles[chosen],
+            noise_groups=None if self.noise_groups is None else self.noise_groups[chosen],
         )
 
     def stack(self, frame: Frame) -> ParticleStack:
@@ -110,6 +113,7 @@ class Opened:
             source_rows=self.rows,
             half_set=self.half_set,
             tables=self.tables,
+            noise_groups=self.noise_groups,
         )
         return stack if self.particles is None else stack.grouped(self.particles)
 
@@ -180,6 +184,7 @@ def open_mixed(
         position=position,
         rows=np.arange(count),
         particles=file.particles,
+        noise_groups=file.noise_groups(),
     )
     if tables.ind is None:
         return opened

@@ -333,7 +333,7 @@ def _begin(
     frame = Frame(stack.disc.box, stack.pixel_size_angstrom)
     picked = torch.linspace(0, len(stack) - 1, min(len(stack), SAMPLE)).long()
     sample = stack.select(picked)
-    statistics = scan(sample, _radius_pixels(frame, packing))
+    statistics = scan(sample, _radius_pixels(frame, packing)).statistics
     folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder, findings)
     index = index_table(stack)

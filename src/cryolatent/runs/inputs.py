@@ -21,16 +21,18 @@ def nuisances_of(run: Run) -> Nuisances | None:
 
 
 def said_of_inputs(run: Run) -> list[str]:
-    """How wrong the inputs look, in words.
+    """How wrong the inputs look, and how unlike each other, in words.
 
     Args:
         run: A finished run.
 
     Returns:
-        Clauses, to be joined; none of a method that doubts nothing.
+        Clauses, to be joined; none of a method that doubts nothing, on images alike.
     """
     nuisances = nuisances_of(run) if run.config.method.solves_volumes else None
-    return [] if nuisances is None else nuisances.words()
+    levels = run.noise_levels()
+    words = [] if nuisances is None else nuisances.words()
+    return words if levels is None else [*words, levels.words()]
 
 
 def said_of_junk(run: Run) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from cryolatent.config.training import TrainConfig
-from cryolatent.data import ParticleStack, Source, open_particles
+from cryolatent.data import NoiseLevels, ParticleStack, Source, open_particles
 from cryolatent.errors import InputError
 from cryolatent.io.files import (
     new_folder,
@@ -31,7 +31,7 @@ from cryolatent.runs.manifest import Manifest, input_digest
 from cryolatent.train.choice import Choice
 from cryolatent.train.recorder import FINAL, SEARCHING, STATES, Checkpoint, Recorder
 
-KEEP = 2
+KEEP, NOISE = 2, "noise.json"
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Run(Recorder):
         manifest: Manifest,
         start: Checkpoint,
         table: Rows | None = None,
+        levels: NoiseLevels | None = None,
     ) -> "Run":
         """Begin a run in a new or empty folder.
 
@@ -84,6 +85,7 @@ class Run(Recorder):
             manifest: What the run is.
             start: The state before the first step.
             table: The table's rows before the first step, if there is a table.
+            levels: How noisy groups of images are, if they differ.
 
         Returns:
             The handle.
@@ -98,6 +100,8 @@ class Run(Recorder):
             run.save_checkpoint(0, start)
             if table is not None:
                 write_rows(partial / "latents" / "start.parquet", table)
+            if levels is not None:
+                write_text_atomically(partial / NOISE, levels.model_dump_json(indent=2))
             run.set_status(manifest.status)
         return Run(path, config, manifest)
 
@@ -183,7 +187,17 @@ class Run(Recorder):
                 "a run on particles",
                 "Its page is that of cryolatent mnist.",
             )
-        return open_particles(self.manifest.input, **self.config.data.reading())
+        stack = open_particles(self.manifest.input, **self.config.data.reading())
+        return stack.levelled(self.noise_levels())
+
+    def noise_levels(self) -> NoiseLevels | None:
+        """How noisy groups of images are.
+
+        Returns:
+            The content of ``noise.json``; None if all images are alike.
+        """
+        path = self.path / NOISE
+        return NoiseLevels.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def open_unchanged_stack(self) -> ParticleStack:
         """Open the particles that the run was trained on, and make sure that they are the same.

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from cryolatent.config.training import TrainConfig
-from cryolatent.data import ParticleStack, Source, scan
+from cryolatent.data import NoiseLevels, ParticleStack, Source, scan
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.setting import Setting
 from cryolatent.physics.devices import device_named
@@ -37,8 +37,8 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     data = config.data.located(source.datadir)
     config = config.model_copy(update={"data": data})
     options = config.resolved()
-    shown = as_shown(options, source)
-    setting = measured(options, shown, watch or Watch())
+    setting, levels = measured(options, source, watch or Watch())
+    shown = as_shown(options, levelled(source, levels))
     system, method = build(options, setting), method_of(options, setting)
     method.check(system, shown)
     session = options.session
@@ -48,7 +48,7 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     parents = (str(parent),) if (parent := options.parent) else ()
     device = str(named_device(session.device))
     manifest = Manifest.of(shown, session.seed, threads, parents, device)
-    return Run.create(path, config, manifest, checkpoint, table)
+    return Run.create(path, config, manifest, checkpoint, table, levels)
 
 
 def train(run: Run, source: Source, watch: Watch | None = None) -> None:
@@ -72,6 +72,7 @@ def train(run: Run, source: Source, watch: Watch | None = None) -> None:
             options, setting = run.options, setting_of(run)
             system, method = build(options, setting), method_of(options, setting)
             system.to(named_device(run.manifest.device))
+            source = levelled(source, run.noise_levels())
             train_system(system, as_shown(options, source), method, run, watch)
         except BaseException as error:
             run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
@@ -79,7 +80,9 @@ def train(run: Run, source: Source, watch: Watch | None = None) -> None:
         run.set_status("finished")
 
 
-def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
+def measured(
+    config: TrainConfig, source: Source, watch: Watch
+) -> tuple[Setting, NoiseLevels | None]:
     """Read every image once; its spectra are what parts begin from.
 
     Args:
@@ -88,7 +91,7 @@ def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
         watch: Told of the progress.
 
     Returns:
-        What the parts are to be made for.
+        What the parts are to be made for, and how noisy groups of images are.
 
     Raises:
         InputError: If the data are not usable, or the decoder is one of other images.
@@ -97,11 +100,13 @@ def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
     if config.likelihood.kind != wanted and config.likelihood.kind in ("gaussian", "bernoulli"):
         kinds = ("particles", "mlp or subspace") if source.geometry.shells else ("digits", "pixel")
         raise InputError("`decoder`", config.decoder.kind, kinds[1], f"These are {kinds[0]}.")
-    statistics, radius = None, config.data.particle_radius
+    statistics = levels = None
+    radius = config.data.particle_radius
     if isinstance(source, ParticleStack):
         watch.stage("reading particles", len(source.images))
-        statistics = scan(source, radius_pixels(radius, source), watch.advance)
-    return Setting(
+        found = scan(source, radius_pixels(radius, source), watch.advance)
+        statistics, levels = found.statistics, found.levels
+    setting = Setting(
         source.geometry,
         len(source),
         config.posterior.z_dim,
@@ -109,6 +114,20 @@ def measured(config: TrainConfig, source: Source, watch: Watch) -> Setting:
         statistics,
         radius,
     )
+    return setting, levels
+
+
+def levelled(source: Source, levels: NoiseLevels | None) -> Source:
+    """Examples at the noise levels of a run.
+
+    Args:
+        source: The examples; what is no particle has none.
+        levels: The run's.
+
+    Returns:
+        The same examples.
+    """
+    return source.levelled(levels) if isinstance(source, ParticleStack) else source
 
 
 def named_device(name: str) -> torch.device:

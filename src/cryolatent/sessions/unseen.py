@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.config.infer import InferConfig
-from cryolatent.data import ParticleStack, Source, Tables, open_particles
+from cryolatent.data import ParticleStack, Source, Tables, further_levels, open_particles
 from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal, Distribution, Fitted
 from cryolatent.models.latents import Latents
 from cryolatent.models.system import System
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore
-from cryolatent.sessions.training import named_device
+from cryolatent.sessions.training import named_device, radius_pixels
 from cryolatent.train.inference import infer
 from cryolatent.train.progress import Watch
 
@@ -81,6 +81,7 @@ def open_unseen(
         invert_contrast=data.invert_contrast if invert_contrast is None else invert_contrast,
         symmetry=data.symmetry,
         tables=tables,
+        noise_groups=data.noise_groups,
     )
     if stack.disc.box != manifest.box:
         raise InputError(
@@ -97,7 +98,10 @@ def open_unseen(
             f"{expected:g} Å, as {run.path} was trained on",
             "Rescale the images, correct the pixel size, or train a run on their like.",
         )
-    return replace(stack, shells=manifest.shells)
+    stack, levels = replace(stack, shells=manifest.shells), run.noise_levels()
+    if levels is not None:
+        levels = further_levels(stack, levels, radius_pixels(data.particle_radius, stack))
+    return stack.levelled(levels)
 
 
 def _pool(run: Run, size: int) -> Distribution | None:

@@ -49,8 +49,33 @@ class SimulateConfig(BaseModel):
     noise_colour: Annotated[float, Field(ge=0)] = 0.0
     """Excess of noise power at low over high frequency: 0 is white, 3 is fourfold at DC."""
 
+    micrographs: Annotated[int, Field(ge=0)] = 0
+    """Number of micrographs that images come from, named in the STAR file; 0 names none."""
+
+    noise_spread: Annotated[float, Field(ge=0, lt=2)] = 0.0
+    """Standard deviation of the logarithm of the noise's power from micrograph to micrograph."""
+
+    gradient: Annotated[float, Field(ge=0)] = 0.0
+    """Background that rises across each image, in a direction of its own, by so many standard
+    deviations of the noise on average."""
+
+    neighbours: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of images into which another particle reaches from the edge."""
+
+    b_factor: Annotated[float, Field(ge=0)] = 0.0
+    """Mean of B-factors of envelopes that nothing records, 0 to twice as much, in Å²."""
+
+    defocus_error: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the error of the recorded defocus, in Å."""
+
     angle_error: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the error of the recorded orientations about each axis, in degrees."""
+
+    spin_error: Annotated[float, Field(ge=0)] | None = None
+    """The same about the view, in the image's plane; as `angle_error` if left out."""
+
+    error_growth: Annotated[float, Field(ge=0)] = 0.0
+    """How errors of recorded poses grow with defocus: 0 not at all, 1 in proportion to it."""
 
     error_tails: Annotated[float, Field(ge=0)] = 0.0
     """Degrees of freedom, more than 2, of Student's t that errors of recorded poses follow, at the
@@ -89,6 +114,8 @@ class SimulateConfig(BaseModel):
     def _ordered(self) -> "SimulateConfig":
         if self.defocus_min > self.defocus_max:
             raise ValueError(f"a defocus_max of at least {self.defocus_min:g}, the defocus_min")
+        if self.noise_spread and not self.micrographs:
+            raise ValueError("`micrographs`, between which `noise_spread` is")
         if 0 < self.error_tails <= 2:
             raise ValueError(f"error_tails of 0 or more than 2, not {self.error_tails:g}")
         return self

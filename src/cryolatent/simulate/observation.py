@@ -1,5 +1,6 @@
 """Poses and transfer functions, drawn or taken from a real data set."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +99,33 @@ def read_observations(
     return Poses(rotations.float(), shifts.float()), ctf
 
 
-def perturb(poses: Poses, config: SimulateConfig, rng: np.random.Generator) -> Poses:
+def unrecorded(ctf: CTF, config: SimulateConfig) -> CTF:
+    """Transfer functions with envelopes that nothing records, and a defocus that is recorded wrong.
+
+    Args:
+        ctf: As they are recorded.
+        config: Spread of B-factors and of defocus errors.
+
+    Returns:
+        As they are.
+    """
+    rng, count = np.random.default_rng([config.seed, 4]), len(ctf)
+    off = torch.from_numpy(config.defocus_error * rng.normal(size=count)).float()
+    envelope = torch.from_numpy(config.b_factor * rng.uniform(0, 2, size=count)).float()
+    return replace(
+        ctf,
+        defocus_u_angstrom=ctf.defocus_u_angstrom + off,
+        defocus_v_angstrom=ctf.defocus_v_angstrom + off,
+        b_factor_angstrom2=envelope if config.b_factor else ctf.b_factor_angstrom2,
+    )
+
+
+def perturb(poses: Poses, ctf: CTF, config: SimulateConfig, rng: np.random.Generator) -> Poses:
     """Add errors to poses, as a refinement would.
 
     Args:
         poses: True poses.
+        ctf: Transfer functions, with whose defocus errors may grow.
         config: Standard deviations of the errors.
         rng: Source of randomness.
 
@@ -111,13 +134,19 @@ def perturb(poses: Poses, config: SimulateConfig, rng: np.random.Generator) -> P
     """
     import roma
 
-    turn = np.deg2rad(config.angle_error) * rng.normal(size=(len(poses), 3))
+    spin = config.angle_error if config.spin_error is None else config.spin_error
+    widths = np.deg2rad([config.angle_error, config.angle_error, spin])
+    turn = widths * rng.normal(size=(len(poses), 3))
     move = config.shift_error * config.pixel_size * rng.normal(size=(len(poses), 2))
     if config.error_tails:
         # one factor for all errors of an image: some images are hard
         freedom = config.error_tails
         factor = np.sqrt((freedom - 2) / rng.chisquare(freedom, size=(len(poses), 1)))
         turn, move = turn * factor, move * factor
+    if config.error_growth:
+        defocus = ctf.defocus_u_angstrom.double().numpy()
+        growth = 1 + config.error_growth * (defocus / defocus.mean() - 1)
+        turn, move = (error * np.maximum(growth, 0)[:, None] for error in (turn, move))
     rotations = roma.rotvec_to_rotmat(torch.from_numpy(turn)) @ poses.rotations.double()
     if config.random_poses:
         lost = torch.from_numpy(rng.random(len(poses)) < config.random_poses)

@@ -14,9 +14,15 @@ from cryolatent.io import new_stack, write_star
 from cryolatent.io.files import new_folder
 from cryolatent.physics import CTF, Poses
 from cryolatent.progress import Advance, unwatched
+from cryolatent.simulate.background import Background
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.molecule import Molecule, load_molecule
-from cryolatent.simulate.observation import draw_observations, perturb, read_observations
+from cryolatent.simulate.observation import (
+    draw_observations,
+    perturb,
+    read_observations,
+    unrecorded,
+)
 from cryolatent.simulate.scene import Particles, Scene
 from cryolatent.simulate.truth import JUNK, Truth
 
@@ -56,11 +62,13 @@ def simulate(
     state = _draw_states(config, len(molecule.states), rng)
     state[rng.random(config.particles) < config.junk] = JUNK
     contrast = 1 + config.contrast_spread * rng.normal(size=config.particles)
-    recorded = perturb(poses, config, rng)
+    recorded = perturb(poses, ctf, config, rng)
     angle = np.random.default_rng([config.seed, 3]).uniform(-0.5, 0.5, config.particles)
     owner = np.repeat(np.arange(config.particles), config.observations)
-    particles = Particles(poses, ctf, owner, state, contrast, config.motion * angle)
+    truly = unrecorded(ctf, config)
+    particles = Particles(poses, truly, owner, state, contrast, config.motion * angle)
     scene = Scene.build(config, molecule, particles)
+    background = Background.draw(config, molecule.diameter_angstrom / config.pixel_size)
     names = [f"{row + 1:06d}@particles.mrcs" for row in range(config.images)]
     ids = np.array(names)
     if config.observations > 1:
@@ -77,10 +85,13 @@ def simulate(
         snr=config.snr,
         diameter_to_box=molecule.diameter_angstrom / (config.box * config.pixel_size),
         motion=scene.motion,
+        noise_level=background.noise_level,
     )
     with new_folder(folder) as partial:
-        _write_images(partial / "particles.mrcs", scene, config, progress)
-        _write_star(partial / "particles.star", names, ids[owner], recorded, ctf, config)
+        _write_images(partial / "particles.mrcs", scene, background, progress)
+        micrographs = background.micrograph if config.micrographs else None
+        star = partial / "particles.star"
+        _write_star(star, names, ids[owner], recorded, ctf, config, micrographs)
         truth.save(partial / "truth")
     return truth
 
@@ -144,16 +155,15 @@ def _radius(box: int) -> Tensor:
     return torch.hypot(frequency[:, None], frequency)
 
 
-def _write_images(path: Path, scene: Scene, config: SimulateConfig, progress: Advance) -> None:
+def _write_images(path: Path, scene: Scene, background: Background, progress: Advance) -> None:
+    config = background.config
     shape = (config.images, config.box, config.box)
     gain = noise_variance(_radius(config.box), config).sqrt()
     with new_stack(path, shape, config.pixel_size) as stack:
         for start in range(0, config.images, CHUNK):
             rows = torch.arange(start, min(start + CHUNK, config.images))
-            rng = np.random.default_rng([config.seed, 2, start])
-            noise = torch.from_numpy(rng.normal(size=(len(rows), *shape[1:])))
-            noise = torch.fft.ifft2(torch.fft.fft2(noise) * gain).real
-            stack[start : start + len(rows)] = (scene.images(rows) + noise).numpy()
+            recorded = background.add(scene.images(rows), rows, scene, gain)
+            stack[start : start + len(rows)] = recorded.numpy()
             progress(int(rows[-1]) + 1)
 
 
@@ -180,6 +190,7 @@ def _write_star(
     poses: Poses,
     ctf: CTF,
     config: SimulateConfig,
+    micrographs: Int[np.ndarray, " images"] | None,
 ) -> None:
     angles, origins = poses.to_relion()
     particles = pd.DataFrame(
@@ -198,6 +209,8 @@ def _write_star(
             "rlnOpticsGroup": 1,
         }
     )
+    if micrographs is not None:
+        particles["rlnMicrographName"] = [f"micrograph{at + 1:05d}.mrc" for at in micrographs]
     if config.observations > 1:
         particles.insert(1, "rlnTomoParticleName", particle)
     optics = pd.DataFrame(

@@ -45,6 +45,8 @@ class Truth:
         snr: Signal-to-noise ratio.
         diameter_to_box: Diameter of the molecule over the side of the box.
         motion: What moves continuously, if anything does.
+        noise_level: Noise power of each image relative to `noise_spectrum`, particle by particle;
+            1 if left out.
     """
 
     ids: np.ndarray
@@ -58,6 +60,7 @@ class Truth:
     snr: float
     diameter_to_box: float
     motion: Motion | None = None
+    noise_level: Float[np.ndarray, " images"] | None = None
 
     @property
     def moves(self) -> Bool[np.ndarray, " n"]:
@@ -135,7 +138,9 @@ class Truth:
         folder.mkdir(parents=True, exist_ok=True)
         for number, volume in enumerate(self.volumes):
             write_volume(folder / f"state_{number}.mrc", volume.numpy(), self.pixel_size_angstrom)
-        motion = {} if self.motion is None else _save_motion(self.motion, folder)
+        optional = {} if self.motion is None else _save_motion(self.motion, folder)
+        if self.noise_level is not None:
+            optional["noise_level"] = self.noise_level
         np.savez_compressed(
             folder / "truth.npz",
             ids=self.ids,
@@ -146,7 +151,7 @@ class Truth:
             shifts_angstrom=self.poses.shifts_angstrom.numpy(),
             noise_spectrum=self.noise_spectrum.numpy(),
             scalars=np.array([self.pixel_size_angstrom, self.snr, self.diameter_to_box]),
-            **motion,
+            **optional,
         )
 
     @staticmethod
@@ -165,7 +170,7 @@ class Truth:
         path = Path(folder) / "truth.npz"
         if not path.is_file():
             raise InputError(folder, "no truth", "truth.npz of a simulation", "Check `truth`.")
-        columns = read_arrays(path, COLUMNS, MOTION_COLUMNS)
+        columns = read_arrays(path, COLUMNS, MOTION_COLUMNS, ("noise_level",))
         names = tuple(columns["state_names"].tolist())
         volumes = [read_volume(path.with_name(f"state_{n}.mrc"))[0] for n in range(len(names))]
         pixel_size, snr, diameter_to_box = columns["scalars"].tolist()
@@ -184,6 +189,7 @@ class Truth:
             snr=snr,
             diameter_to_box=diameter_to_box,
             motion=_load_motion(columns, path, pixel_size) if "axis" in columns else None,
+            noise_level=columns.get("noise_level"),
         )
 
 

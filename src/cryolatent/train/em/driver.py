@@ -115,7 +115,7 @@ class ExpectationMaximisation(Method):
         radius = 0.9 * half
         if self.radius_angstrom is not None:
             radius = self.radius_angstrom / stack.pixel_size_angstrom
-        spectra = setting.statistics or scan(stack, radius)
+        spectra = setting.statistics or scan(stack, radius).statistics
         masks = {"mask": self.options.mask, "focus": self.options.focus_mask}
         return first_tensors(stack, spectra, radius, masks)
 
