@@ -38,6 +38,13 @@ def test_smallest_number_within_one_standard_error_is_chosen() -> None:
     assert choose("things", [1, 3], torch.stack([worse, best])).chosen == 3
 
 
+def test_what_is_better_by_nothing_is_not_taken() -> None:
+    """Two equal states at true poses were announced as six, by 0.002 nats."""
+    two, six = torch.zeros(4000), torch.full((4000,), 0.002)
+    assert choose("states", [2, 6], torch.stack([two, six])).chosen == 2
+    assert choose("states", [2, 6], torch.stack([two, 10 * six])).chosen == 6
+
+
 def test_two_dimensions_of_four_are_chosen() -> None:
     z = torch.randn(200, 2)
     held = terms(torch.cat([torch.ones(200, 1), z], dim=-1), dimensions=4)

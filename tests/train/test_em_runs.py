@@ -296,9 +296,9 @@ def test_wrong_mask_is_refused_before_anything_is_written(
 
 @BOTH
 def test_too_few_particles_are_refused(tmp_path: Path, posterior: str) -> None:
-    few = small_stack(tmp_path / "data", particles=8)
+    few = small_stack(tmp_path / "data", particles=4)
     run = begin(tmp_path / "run", exact_config(posterior), few, Watch())
-    with pytest.raises(InputError, match=r"8 particles.*`hold_out`"):
+    with pytest.raises(InputError, match=r"4 particles.*`hold_out`"):
         train(run, few)
 
 

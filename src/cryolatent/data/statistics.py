@@ -97,7 +97,7 @@ def scan(
             "images that were not masked",
             "Extract the particles without a mask.",
         )
-    levels = noise_levels(names[group], level)
+    levels = noise_levels(names[group.numpy()], level)
     if levels is not None:
         totals /= torch.from_numpy(levels.of(names)).float()[:, None, None]
     return Scan(StackStatistics(*(totals.sum(0) / count)), levels)

@@ -37,7 +37,8 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     data = config.data.located(source.datadir)
     config = config.model_copy(update={"data": data})
     options = config.resolved()
-    setting, levels = measured(options, source, watch or Watch())
+    # what cannot be shown is said before anything is read
+    setting, levels = measured(options, as_shown(options, source), watch or Watch())
     shown = as_shown(options, levelled(source, levels))
     system, method = build(options, setting), method_of(options, setting)
     method.check(system, shown)

@@ -5,6 +5,10 @@ from pydantic import BaseModel, ConfigDict
 MOST_STATES = 12
 """Largest number of states that is tried."""
 
+NOTHING = 0.01
+"""Evidence, in nats per particle, by which nothing is better: what a model lacks in small things,
+as one that is linear in poses lacks, makes many states a little better than those that there are."""
+
 READING = "reading"
 """Name of the choice between states and a continuum, which is 0 states."""
 
@@ -36,7 +40,7 @@ class Choice(BaseModel):
     """What was tried, ascending."""
 
     chosen: int
-    """The smallest number that is at most one standard error behind the best."""
+    """The smallest number that is at most one standard error, or `NOTHING`, behind the best."""
 
     @property
     def best(self) -> int:

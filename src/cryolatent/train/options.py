@@ -63,7 +63,7 @@ class EmOptions(MethodOptions):
     starts: Positive = 2
     """Random starts at the lowest shells; the best evidence is kept."""
 
-    hold_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    hold_out: Annotated[float, Field(gt=0, le=0.5)] = 0.25
     """Share of the particles kept aside to choose the number of dimensions and states."""
 
     mask: Path | None = None

@@ -7,7 +7,7 @@ from torch import Tensor
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.exact import normal_moments
 from cryolatent.models.mixture import Mixture, fit_mixture
-from cryolatent.train.choice import MOST_STATES, READING, Candidate, Choice
+from cryolatent.train.choice import MOST_STATES, NOTHING, READING, Candidate, Choice
 from cryolatent.train.em.subspace import Terms
 
 CONTINUUM = 0
@@ -102,7 +102,8 @@ def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixt
 def choose(name: str, numbers: list[int], gains: Float[Tensor, "m n"]) -> Choice:
     """Take the smallest number that is not clearly worse than the best.
 
-    Clearly worse means by more than one standard error of the mean paired difference.
+    Clearly worse means by more than one standard error of the mean paired difference, and by more
+    than `NOTHING`.
 
     Args:
         name: What is counted.
@@ -120,7 +121,7 @@ def choose(name: str, numbers: list[int], gains: Float[Tensor, "m n"]) -> Choice
     behind = gains[best] - gains
     error = behind.std(dim=-1) / max(1, gains.shape[1]) ** 0.5
     mean = behind.mean(-1)
-    enough = torch.nonzero(mean <= error)[0, 0]
+    enough = torch.nonzero(mean <= error.clamp(min=NOTHING))[0, 0]
     candidates = tuple(
         Candidate(number=number, behind=float(m), error=float(e))
         for number, m, e in zip(numbers, mean, error, strict=True)
