@@ -6,8 +6,8 @@ MOST_STATES = 12
 """Largest number of states that is tried."""
 
 NOTHING = 0.01
-"""Evidence, in nats per particle, by which nothing is better: what a model lacks in small things,
-as one that is linear in poses lacks, makes many states a little better than those that there are."""
+"""Evidence, in nats per particle, by which nothing is better: small faults of a model, such as that
+poses are only linear, make many states a little better than those that there are."""
 
 READING = "reading"
 """Name of the choice between states and a continuum, which is 0 states."""
