@@ -32,8 +32,19 @@ MIXED = {
     "junk": 0.05,
     "random_poses": 0.03,
     "noise_colour": 3.0,
+    "micrographs": 60,
+    "noise_spread": 0.2,
 }
-ALONE: dict[str, dict[str, float]] = {
+Case = dict[str, Any]
+UNKIND = MIXED | {
+    "spin_error": 1.0,
+    "error_growth": 1.0,
+    "defocus_error": 300.0,
+    "b_factor": 100.0,
+    "neighbours": 0.1,
+    "gradient": 0.3,
+}
+ALONE: dict[str, Case] = {
     "nothing": {},
     "pose 1°": {"angle_error": 1.0},
     "pose 3°": {"angle_error": 3.0},
@@ -47,8 +58,14 @@ ALONE: dict[str, dict[str, float]] = {
     "junk 2 %": {"junk": 0.02},
     "junk 10 %": {"junk": 0.1},
     "random poses 3 %": {"random_poses": 0.03},
+    "noise of micrographs 50 %": {"micrographs": 60, "noise_spread": 0.5},
+    "defocus 300 Å": {"defocus_error": 300.0},
+    "defocus 1,000 Å": {"defocus_error": 1000.0},
+    "B-factors 0 to 200 Å²": {"b_factor": 100.0},
+    "neighbours 20 %": {"neighbours": 0.2},
+    "sloping backgrounds": {"gradient": 0.5},
+    "mixed and all these": UNKIND,
 }
-Case = dict[str, Any]
 app = App(help=__doc__)
 
 

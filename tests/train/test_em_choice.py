@@ -1,10 +1,17 @@
 """Numbers of dimensions and states chosen by held-out evidence."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from cryolatent.models.contrast import ONE
-from cryolatent.train.em.choice import choose, choose_dimensions, choose_states
+from cryolatent.train.em.choice import (
+    choose,
+    choose_dimensions,
+    choose_states,
+    principal_axes,
+)
 from cryolatent.train.em.subspace import Terms
 
 
@@ -48,9 +55,61 @@ def test_what_is_better_by_nothing_is_not_taken() -> None:
 def test_two_dimensions_of_four_are_chosen() -> None:
     z = torch.randn(200, 2)
     held = terms(torch.cat([torch.ones(200, 1), z], dim=-1), dimensions=4)
-    choice = choose_dimensions(held, ONE)
+    choice, axes = choose_dimensions(held, ONE)
+    assert axes[:, :2].norm(dim=0).min() > 0.8
+    assert axes[2:, :2].abs().max() < 0.3
     assert (choice.name, choice.chosen) == ("dimensions", 2)
     assert len(choice.candidates) == 5
+
+
+def mixed_up(count: int, zeta: torch.Tensor, turn: torch.Tensor) -> Terms:
+    """Images of `zeta` under slices of which each is of several dimensions and of noise."""
+    g = 0.5 * torch.randn(count, 40, zeta.shape[1])
+    x = (g @ zeta[..., None])[..., 0] + torch.randn(count, 40)
+    g = torch.cat([g[..., :1], g[..., 1:] @ turn[: g.shape[-1] - 1]], dim=-1)
+    g[..., 1:] += 0.3 * torch.randn(count, 40, len(turn))
+    nothing = torch.full((count,), -torch.inf)
+    inner = (g.mT @ x[..., None])[..., 0]
+    return Terms(torch.arange(count), g.mT @ g, inner, torch.zeros(count), nothing)
+
+
+def test_what_differs_is_one_dimension_however_the_subspace_lies() -> None:
+    """A subspace of four dimensions, in which noise is as large as the one that is there."""
+    turn = torch.linalg.qr(torch.randn(4, 4)).Q
+    z = torch.randn(400, 1)
+    held = mixed_up(400, torch.cat([torch.ones(400, 1), z], dim=1), turn)
+    choice, axes = choose_dimensions(held, ONE)
+    assert choice.chosen == 1
+    first = axes[:, 0] / axes[:, 0].norm()
+    assert abs(float(first @ turn[0])) > 0.9
+    assert axes[:, 1:].norm(dim=0).max() < 0.5 * axes[:, 0].norm()
+
+
+def test_a_subspace_of_noise_has_no_dimensions() -> None:
+    for seed in range(5):
+        torch.manual_seed(seed)
+        held = mixed_up(400, torch.ones(400, 1), torch.zeros(4, 4))
+        choice, axes = choose_dimensions(held, ONE)
+        assert choice.chosen == 0
+        assert axes.norm(dim=0).max() < 0.5
+
+
+def test_axes_are_as_long_as_latents_spread() -> None:
+    spread = torch.tensor([1.5, 0.6])
+    z = spread * torch.randn(2000, 2)
+    held = terms(torch.cat([torch.ones(2000, 1), z], dim=1), dimensions=2)
+    axes = principal_axes(held, ONE)
+    torch.testing.assert_close(axes.abs(), torch.diag(spread), atol=0.1, rtol=0.05)
+
+
+def test_a_particle_that_is_none_does_not_widen_the_latents() -> None:
+    z = torch.cat([torch.randn(400, 1), 10 * torch.randn(100, 1)])
+    held = terms(torch.cat([torch.ones(500, 1), z], dim=1), dimensions=1)
+    rival = torch.full((500,), -torch.inf)
+    rival[400:] = 1e4
+    believing = principal_axes(held, ONE)
+    assert float(principal_axes(replace(held, rival=rival), ONE)) == pytest.approx(1, abs=0.15)
+    assert float(believing) > 3
 
 
 def test_three_states_of_three_are_chosen() -> None:

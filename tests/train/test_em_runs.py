@@ -25,7 +25,7 @@ from cryolatent.sessions.systems import restore
 from cryolatent.sessions.training import begin, train
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.train import Watch, infer
-from cryolatent.train.recorder import SEARCHING
+from cryolatent.train.recorder import FINAL, SEARCHING
 
 BOTH = pytest.mark.parametrize("posterior", ["exact", "categorical"])
 ONLY = ("mature", "without protuberance and stalk", "early")
@@ -179,7 +179,8 @@ def test_interruption_at_the_end_resumes_bit_for_bit(
         if method == "save_checkpoint" and arguments[1].z_dim in (None, SEARCHING):
             return
         if method == "write_latents":
-            (self.path / "latents" / "final.parquet").unlink()
+            reading = arguments[1] if len(arguments) > 1 else FINAL
+            (self.path / "latents" / f"{reading}.parquet").unlink()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -254,7 +255,7 @@ def power(volumes: Tensor, where: Tensor) -> float:
 @BOTH
 def test_masks_are_obeyed(stack: ParticleStack, tmp_path: Path, posterior: str) -> None:
     box = stack.disc.box
-    mask = soft_sphere(box, 1.0, 7.0, 2.0)
+    mask = soft_sphere(box, 1.0, 8.5, 2.0)
     focus = mask * (torch.arange(box) < box // 2)[:, None, None]
     write_volume(tmp_path / "mask.mrc", mask.numpy(), PIXEL_SIZE)
     write_volume(tmp_path / "focus.mrc", focus.numpy(), PIXEL_SIZE)

@@ -5,7 +5,7 @@ which is all that a linear model keeps of them. So a particle with a broad poste
 little, and no point estimate is clustered.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,18 @@ class Mixture:
     points: Float[Tensor, "k zdim"]
     log_weights: Float[Tensor, " k"]
     evidence: float
+
+    def contracted(self, factor: float) -> "Mixture":
+        """The same states nearer to their mean.
+
+        Args:
+            factor: Of their distances from it.
+
+        Returns:
+            The mixture.
+        """
+        mean = self.log_weights.exp() @ self.points
+        return replace(self, points=mean + factor * (self.points - mean))
 
     def moments(
         self,

@@ -42,6 +42,17 @@ class Choice(BaseModel):
     chosen: int
     """The smallest number that is at most one standard error, or `NOTHING`, behind the best."""
 
+    def enough(self, behind: float) -> int:
+        """The smallest number that is hardly worse than the best.
+
+        Args:
+            behind: By so many nats per particle at most.
+
+        Returns:
+            The number.
+        """
+        return next(c.number for c in self.candidates if c.behind <= behind)
+
     @property
     def best(self) -> int:
         """The number of the largest held-out evidence."""

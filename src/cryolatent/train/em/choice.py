@@ -13,32 +13,83 @@ from cryolatent.train.em.subspace import Terms
 CONTINUUM = 0
 """Number of states of a normal distribution over the subspace."""
 
+SCALES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25)
+"""How much nearer to each other states may be for particles kept aside than for the others."""
+
+AXIS_STEPS, LEAST_VARIANCE = 40, 1e-8
+
 PATIENCE = 3
 """How many numbers of states in a row may be worse than the best before no more are tried."""
 
 
-def choose_dimensions(held: Terms, contrast: Contrast) -> Choice:
-    """Compare the evidence of particles kept aside under nested subspaces.
+def choose_dimensions(held: Terms, contrast: Contrast) -> tuple[Choice, Float[Tensor, "d d"]]:
+    """Compare the evidence of particles kept aside under subspaces of more and more dimensions.
+
+    Volumes fit the noise of the particles that they were made from: for others they are too large,
+    and dimensions of noise are as large as those of the molecule. So the covariance of the latent
+    is fitted to particles kept aside, and its first principal axes are compared on others of them:
+    two halves, each under the covariance of the other.
 
     Args:
-        held: Particles that no volume was made from, over a subspace ordered by power.
+        held: Particles that no volume was made from.
         contrast: Prior of the contrast.
 
     Returns:
-        The curve from no dimension up, and the choice.
+        The curve from no dimension up, and the choice; and from the latent of the axes, in the
+        order of falling variance, to that of the subspace.
     """
-    most = held.inner.shape[1] - 1
-    gains = [
-        normal_moments(held.gram[:, : d + 1, : d + 1], held.inner[:, : d + 1], contrast).gain
-        for d in range(most + 1)
-    ]
-    return choose("dimensions", list(range(most + 1)), torch.stack(list(map(held.evidence, gains))))
+    numbers = list(range(held.inner.shape[1]))
+    rows = torch.arange(len(held.inner))
+    halves = [held.at(rows % 2 == side) for side in (0, 1)]
+    axes = [principal_axes(half, contrast) for half in halves]
+    gains = []
+    for d in numbers:
+        pairs = zip(halves, reversed(axes), strict=True)
+        gains.append(
+            torch.cat([_evidence(half.turned(turn[:, :d]), contrast) for half, turn in pairs])
+        )
+    return choose("dimensions", numbers, torch.stack(gains)), principal_axes(held, contrast)
+
+
+def principal_axes(terms: Terms, contrast: Contrast) -> Float[Tensor, "d d"]:
+    """Principal axes of the latents of some particles, each as long as its standard deviation.
+
+    The latents' covariance is the one of the largest evidence, by expectation maximisation.
+
+    Args:
+        terms: The particles.
+        contrast: Prior of the contrast.
+
+    Returns:
+        One axis a column, the longest first.
+    """
+    root = torch.eye(terms.inner.shape[1] - 1)
+    if not len(root):
+        return root
+    for _ in range(AXIS_STEPS):
+        there = terms.turned(root)
+        found = normal_moments(there.gram, there.inner, contrast)
+        share = torch.sigmoid(found.gain + there.gain - there.rival)
+        # of a ζ, a the contrast, which hardly depends on z
+        second = found.second[:, 1:, 1:] / found.second[:, :1, :1]
+        mean = torch.einsum("n,nij->ij", share, second) / share.sum()
+        variance, turn = torch.linalg.eigh((root @ mean @ root.T).double())
+        root = (turn * variance.clamp(min=LEAST_VARIANCE).sqrt()).float()
+    return root.flip(-1)
+
+
+def _evidence(held: Terms, contrast: Contrast) -> Float[Tensor, " n"]:
+    """Evidence under a standard normal latent."""
+    return held.evidence(normal_moments(held.gram, held.inner, contrast).gain)
 
 
 def choose_states(
     train: Terms, held: Terms, contrast: Contrast, seed: int, most: int = MOST_STATES
 ) -> tuple[Choice, Mixture]:
     """Fit mixtures of more and more states; compare the evidence of particles kept aside.
+
+    States lie too far apart for other particles than those that they were fitted to: how far they
+    are is found from those kept aside.
 
     Args:
         train: Particles that mixtures are fitted to.
@@ -53,9 +104,12 @@ def choose_states(
     mixtures: list[Mixture] = []
     gains: list[Tensor] = []
     for states in range(1, most + 1):
-        mixtures.append(mixture_of(train, states, contrast, seed))
-        gain = mixtures[-1].moments(held.gram, held.inner, contrast).gain
-        gains.append(held.evidence(gain))
+        mixture = mixture_of(train, states, contrast, seed)
+        nearer = [mixture.contracted(scale) for scale in (SCALES if states > 1 else SCALES[:1])]
+        found = [held.evidence(m.moments(held.gram, held.inner, contrast).gain) for m in nearer]
+        best = max(range(len(nearer)), key=lambda at: float(found[at].double().mean()))
+        mixtures.append(nearer[best])
+        gains.append(found[best])
         means = [float(gain.mean()) for gain in gains]
         if max(means) not in means[-PATIENCE:]:
             break
@@ -75,9 +129,9 @@ def choose_reading(held: Terms, mixture: Mixture, contrast: Contrast) -> Choice:
         `CONTINUUM`, a normal distribution over the subspace, unless the states are clearly better.
     """
     states = len(mixture.points)
-    normal = normal_moments(held.gram, held.inner, contrast).gain
-    gains = [normal, mixture.moments(held.gram, held.inner, contrast).gain]
-    return choose(READING, [CONTINUUM, states], torch.stack(list(map(held.evidence, gains))))
+    distinct = held.evidence(mixture.moments(held.gram, held.inner, contrast).gain)
+    gains = torch.stack([_evidence(held, contrast), distinct])
+    return choose(READING, [CONTINUUM, states], gains)
 
 
 def mixture_of(train: Terms, states: int, contrast: Contrast, seed: int) -> Mixture:

@@ -14,6 +14,7 @@ from cryolatent.models.options import ObjectiveOptions
 from cryolatent.models.posteriors import Posterior
 from cryolatent.models.setting import Setting
 from cryolatent.models.system import System
+from cryolatent.train.choice import NOTHING
 from cryolatent.train.em import states as classes
 from cryolatent.train.em import subspace as linear
 from cryolatent.train.em.choice import (
@@ -275,10 +276,12 @@ class Expedition:
 
     def pruned(self, state: Subspace) -> Subspace:
         """Drop dimensions that particles kept aside do not support, all but one."""
-        ordered = linear.by_power(self.search, state)
-        held = linear.read_terms(self.search, self.search.held, ordered)
-        best = choose_dimensions(held, self.search.nuisances.contrast).best
-        return linear.truncated(self.search, ordered, min(best + 1, len(state.fields) - 1))
+        held = linear.read_terms(self.search, self.search.held, state)
+        choice, axes = choose_dimensions(held, self.search.nuisances.contrast)
+        # their lengths are left as they are: with more shells they may show more
+        turn = axes / axes.norm(dim=0)
+        kept = min(choice.enough(NOTHING / 4) + 1, len(axes))
+        return linear.truncated(self.search, linear.turned(state, turn), kept)
 
     def choose_both(self, state: State | None) -> State:
         """Keep as many dimensions as particles kept aside support, and read states from them.
@@ -287,10 +290,10 @@ class Expedition:
         by a normal distribution over the same subspace. All particles are used from here.
         """
         search = self.search
-        ordered = linear.by_power(search, _subspace(state))
-        held = linear.read_terms(search, search.held, ordered)
-        dimensions = choose_dimensions(held, search.nuisances.contrast)
-        chosen = linear.truncated(search, ordered, dimensions.chosen)
+        found = _subspace(state)
+        held = linear.read_terms(search, search.held, found)
+        dimensions, axes = choose_dimensions(held, search.nuisances.contrast)
+        chosen = linear.truncated(search, linear.turned(found, axes), dimensions.chosen)
         if not dimensions.chosen:
             self.recorder.write_choices([dimensions])
             self.join()

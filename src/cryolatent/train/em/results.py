@@ -128,7 +128,13 @@ def start_search(
         corrections,
         seed,
         int(tensors.get("search.passes", torch.tensor(0))),
+        told=_told(tensors),
     )
+
+
+def _told(tensors: dict[str, Tensor]) -> list[str]:
+    """Remarks that had not come to the log yet."""
+    return bytes(tensors.get("search.told", torch.zeros(0)).int().tolist()).decode().splitlines()
 
 
 def _of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -161,6 +167,8 @@ def to_tensors(search: Search, state: State) -> dict[str, Tensor]:
     tensors |= {f"corrections.{name}": tensor for name, tensor in corrections.items()}
     if search.focus is not None:
         tensors["search.focus"] = search.focus
+    if search.told:
+        tensors["search.told"] = torch.tensor(list("\n".join(search.told).encode()))
     if isinstance(state, Both):
         tensors |= _tensors("search", state.subspace) | _tensors("states", state.states)
         if state.noise is not None:

@@ -1,9 +1,9 @@
 """The search for a linear subspace: exact normal posteriors, marching from low shells up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.data import Filtered
@@ -131,27 +131,18 @@ def climb(
     return Subspace(space, fields, evidence), noise
 
 
-def by_power(search: Search, subspace: Subspace) -> Subspace:
-    """Turn the latent space so that its dimensions come in the order of falling power.
-
-    The prior of z does not notice a rotation.
+def turned(subspace: Subspace, axes: Float[Tensor, "d d"]) -> Subspace:
+    """A subspace over other dimensions.
 
     Args:
-        search: The particles.
-        subspace: Any basis.
+        subspace: Any.
+        axes: From the new latent to this one.
 
     Returns:
-        The same subspace, its volumes orthogonal.
+        The subspace.
     """
-    space = subspace.space
-    values = space.transform(subspace.fields)[:, 1:]
-    weight = space.lattice.multiplicity[:, None].to(values.dtype)
-    products = (values.conj().T @ (weight * values)).real.double()
-    turn = torch.linalg.eigh(products).eigenvectors.flip(-1).float()
-    others = torch.einsum("fzyx,fg->gzyx", subspace.fields[1:], turn)
-    return truncated(
-        search, Subspace(space, torch.cat([subspace.fields[:1], others]), subspace.evidence)
-    )
+    others = torch.einsum("fzyx,fg->gzyx", subspace.fields[1:], axes.to(subspace.fields))
+    return replace(subspace, fields=torch.cat([subspace.fields[:1], others]))
 
 
 def truncated(search: Search, subspace: Subspace, dimensions: int | None = None) -> Subspace:
@@ -200,6 +191,29 @@ class Terms:
             Evidence, with what shows no particle considered.
         """
         return torch.logaddexp(gain + self.gain, self.rival)
+
+    def at(self, rows: Bool[Tensor, " n"]) -> "Terms":
+        """Some of the particles.
+
+        Args:
+            rows: Which.
+
+        Returns:
+            Their terms.
+        """
+        return Terms(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def turned(self, axes: Float[Tensor, "d e"]) -> "Terms":
+        """The same particles over other dimensions.
+
+        Args:
+            axes: From the new latent to this one.
+
+        Returns:
+            One row per particle.
+        """
+        turn = torch.block_diag(axes.new_ones(1, 1), axes)[:, : axes.shape[1] + 1]
+        return replace(self, gram=turn.T @ self.gram @ turn, inner=self.inner @ turn)
 
     def means(self, contrast: Contrast) -> Float[Tensor, "n zdim"]:
         """The means of the normal posteriors under the standard normal prior.
