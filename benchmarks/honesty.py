@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from cyclopts import App
 
+from benchmarks.relion_images import project_again
+
 RESULTS = Path(__file__).parent / "results" / "honesty"
 FIRST_SEED = 1000
 RIGID = {"only": ("mature",), "particles": 3000}
@@ -83,6 +85,22 @@ def alone(seeds: int) -> Iterator[Case]:
             yield _case(name, seed, "exact", RIGID | wrong | {"snr": 0.05})
 
 
+def large(seeds: int) -> Iterator[Case]:
+    """The mixed case with many particles, of which small faults of a model can make states."""
+    for seed in range(seeds):
+        data = RIGID | MIXED | {"snr": 0.05, "particles": 30_000}
+        yield _case("mixed, 30,000", seed, "exact", data)
+    yield _case("mixed, 100,000", 0, "exact", RIGID | MIXED | {"snr": 0.05, "particles": 100_000})
+
+
+def relion(seeds: int) -> Iterator[Case]:
+    """The mixed case, its images projected by RELION; its noise is white."""
+    wrong = {name: value for name, value in MIXED.items() if name != "noise_colour"}
+    for seed in range(seeds):
+        case = _case("mixed, RELION's projections", seed, "exact", RIGID | wrong | {"snr": 0.05})
+        yield case | {"relion": True}
+
+
 def states(seeds: int) -> Iterator[Case]:
     """Four states at wrong poses, doubted and believed."""
     for seed in range(seeds):
@@ -128,7 +146,15 @@ def motion(seeds: int) -> Iterator[Case]:
         yield _case("motion, 3°, --trust all", seed, "exact", base | wrong, "all")
 
 
-PIECES = {"mixed": mixed, "alone": alone, "states": states, "rare": rare, "motion": motion}
+PIECES = {
+    "mixed": mixed,
+    "alone": alone,
+    "large": large,
+    "relion": relion,
+    "states": states,
+    "rare": rare,
+    "motion": motion,
+}
 
 
 @app.command
@@ -200,6 +226,8 @@ def measure(case: Case, folder: Path, first_seed: int = FIRST_SEED) -> dict[str,
     shutil.rmtree(folder, ignore_errors=True)
     try:
         simulate(SimulateConfig(**case["data"], seed=first_seed + case["seed"]), folder / "data")
+        if case.get("relion"):
+            project_again(folder / "data", first_seed + case["seed"], case["data"]["snr"])
         stack = open_particles(folder / "data" / "particles.star")
         trust = (case["trust"],) if case["trust"] else None
         config = TrainConfig.of(posterior=case["posterior"], threads=1, trust=trust)
