@@ -14,7 +14,7 @@ from builders import small_config, small_stack
 from cryolatent.analysis import export
 from cryolatent.data import ParticleStack, Tables, open_particles
 from cryolatent.errors import InputError
-from cryolatent.io import read_cs, read_star, read_star_text, read_volume, write_cs
+from cryolatent.io import read_cs, read_star, read_star_text, read_volume, write_cs, write_star
 from cryolatent.models import DiagonalNormal, Distribution, OneOf
 from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.latents import Latents
@@ -284,6 +284,23 @@ def test_refined_poses_in_origins_of_pixels(tmp_path: Path) -> None:
     for axis in "XY":
         old = old.replace(f"rlnOrigin{axis}Angst", f"rlnOrigin{axis}")
     stack.source.write_text(old)
+    stack = open_particles(stack.source)
+    beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
+    run = finished(tmp_path / "run", stack, normal(COUNT), beliefs)
+    done = export(run, tmp_path / "data" / "out.star")
+    expected = beliefs.refined(stack.poses, stack.pixel_size_angstrom)
+    found = open_particles(done.path).poses
+    torch.testing.assert_close(found.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-3)
+
+
+def test_refined_poses_of_magnified_images(tmp_path: Path) -> None:
+    """Origins of a file are those in its images as they are stored."""
+    stack = small_stack(tmp_path / "data", particles=COUNT)
+    table = read_star(stack.source)
+    assert table.optics is not None
+    names = [f"rlnMagMat{at}" for at in ("00", "01", "10", "11")]
+    optics = table.optics.assign(**dict(zip(names, (1.05, 0.02, -0.01, 0.97), strict=True)))
+    write_star(stack.source, table.particles, optics)
     stack = open_particles(stack.source)
     beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
     run = finished(tmp_path / "run", stack, normal(COUNT), beliefs)

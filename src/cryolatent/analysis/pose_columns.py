@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Int
 
 from cryolatent.data import ParticleStack
+from cryolatent.data.magnification import magnified_poses
 from cryolatent.data.relion import ANGLES
-from cryolatent.data.relion_optics import pixel_sizes_angstrom
+from cryolatent.data.relion_optics import magnification_of, pixel_sizes_angstrom
 from cryolatent.io import StarText, read_star
 from cryolatent.models.beliefs import Beliefs
 from cryolatent.physics import SHIFTS, TURNS, Poses
@@ -54,11 +55,14 @@ def star_columns(
     Returns:
         Columns by name; origins in pixels if the file has them so, else in Å.
     """
+    table = read_star(source)
+    matrices = magnification_of(table)
+    poses = magnified_poses(poses, None if matrices is None else matrices[rows])
     angles, origins = (t.numpy() for t in poses.to_relion())
     pixels = "rlnOriginX" in text.columns and "rlnOriginXAngst" not in text.columns
     names = [f"rlnOrigin{axis}{'' if pixels else 'Angst'}" for axis in "XY"]
     if pixels:
-        origins = origins / pixel_sizes_angstrom(read_star(source))[rows, None]
+        origins = origins / pixel_sizes_angstrom(table)[rows, None]
     written = dict(zip((*ANGLES, *names), [*angles.T, *origins.T], strict=True))
     kept = {
         f"{RECORDED}{name.removeprefix('rln')}": text.column(name, rows)

@@ -103,6 +103,19 @@ def unmagnified_poses(poses: Poses, matrices: Float[np.ndarray, "n 2 2"] | None)
     return Poses(poses.rotations, torch.einsum("ni,nij->nj", poses.shifts_angstrom, inverse))
 
 
+def magnified_poses(poses: Poses, matrices: Float[np.ndarray, "n 2 2"] | None) -> Poses:
+    """Undo `unmagnified_poses`: poses as the file of the images as they are stored has them.
+
+    Args:
+        poses: Poses of images whose magnification is undone.
+        matrices: For each image M, or None if no image is magnified.
+
+    Returns:
+        The same rotations, with the displacements ``Mᵀ t``.
+    """
+    return unmagnified_poses(poses, None if matrices is None else np.linalg.inv(matrices))
+
+
 def corrected_images(
     images: ImageSource,
     matrices: Float[np.ndarray, "n 2 2"] | None,
