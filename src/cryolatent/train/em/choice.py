@@ -1,7 +1,7 @@
 """How many dimensions, how many states: what particles kept aside say."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cryolatent.models.contrast import Contrast
@@ -22,7 +22,9 @@ PATIENCE = 3
 """How many numbers of states in a row may be worse than the best before no more are tried."""
 
 
-def choose_dimensions(held: Terms, contrast: Contrast) -> tuple[Choice, Float[Tensor, "d d"]]:
+def choose_dimensions(
+    held: Terms, contrast: Contrast, first: Bool[Tensor, " n"]
+) -> tuple[Choice, Float[Tensor, "d d"]]:
     """Compare the evidence of particles kept aside under subspaces of more and more dimensions.
 
     Volumes fit the noise of the particles that they were made from: for others they are too large,
@@ -33,14 +35,14 @@ def choose_dimensions(held: Terms, contrast: Contrast) -> tuple[Choice, Float[Te
     Args:
         held: Particles that no volume was made from.
         contrast: Prior of the contrast.
+        first: Which of them make the first half.
 
     Returns:
         The curve from no dimension up, and the choice; and from the latent of the axes, in the
         order of falling variance, to that of the subspace.
     """
     numbers = list(range(held.inner.shape[1]))
-    rows = torch.arange(len(held.inner))
-    halves = [held.at(rows % 2 == side) for side in (0, 1)]
+    halves = [held.at(first), held.at(~first)]
     axes = [principal_axes(half, contrast) for half in halves]
     gains = []
     for d in numbers:
@@ -64,7 +66,7 @@ def principal_axes(terms: Terms, contrast: Contrast) -> Float[Tensor, "d d"]:
         One axis a column, the longest first.
     """
     root = torch.eye(terms.inner.shape[1] - 1)
-    if not len(root):
+    if not terms.inner.numel() or not len(root):
         return root
     for _ in range(AXIS_STEPS):
         there = terms.turned(root)
@@ -72,7 +74,7 @@ def principal_axes(terms: Terms, contrast: Contrast) -> Float[Tensor, "d d"]:
         share = torch.sigmoid(found.gain + there.gain - there.rival)
         # of a ζ, a the contrast, which hardly depends on z
         second = found.second[:, 1:, 1:] / found.second[:, :1, :1]
-        mean = torch.einsum("n,nij->ij", share, second) / share.sum()
+        mean = torch.einsum("n,nij->ij", share, second) / share.sum().clamp(min=1e-9)
         variance, turn = torch.linalg.eigh((root @ mean @ root.T).double())
         root = (turn * variance.clamp(min=LEAST_VARIANCE).sqrt()).float()
     return root.flip(-1)

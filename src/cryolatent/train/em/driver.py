@@ -6,6 +6,7 @@ from functools import partial
 from itertools import accumulate
 from math import isfinite
 
+import torch
 from torch import Tensor
 
 from cryolatent.data import FilteredStack, FilteredTogether, ParticleStack, Source, scan
@@ -14,7 +15,7 @@ from cryolatent.models.options import ObjectiveOptions
 from cryolatent.models.posteriors import Posterior
 from cryolatent.models.setting import Setting
 from cryolatent.models.system import System
-from cryolatent.train.choice import NOTHING
+from cryolatent.train.choice import NOTHING, Choice
 from cryolatent.train.em import states as classes
 from cryolatent.train.em import subspace as linear
 from cryolatent.train.em.choice import (
@@ -277,11 +278,17 @@ class Expedition:
     def pruned(self, state: Subspace) -> Subspace:
         """Drop dimensions that particles kept aside do not support, all but one."""
         held = linear.read_terms(self.search, self.search.held, state)
-        choice, axes = choose_dimensions(held, self.search.nuisances.contrast)
+        choice, axes = self.dimensions_of(held)
         # their lengths are left as they are: with more shells they may show more
         turn = axes / axes.norm(dim=0)
         kept = min(choice.enough(NOTHING / 4) + 1, len(axes))
         return linear.truncated(self.search, linear.turned(state, turn), kept)
+
+    def dimensions_of(self, held: linear.Terms) -> tuple[Choice, Tensor]:
+        """`choose_dimensions`, copies of a particle in one half."""
+        other = self.stack.hold_out(0.5, self.method.seed + 1)[1]
+        first = torch.isin(held.index, other)
+        return choose_dimensions(held, self.search.nuisances.contrast, first)
 
     def choose_both(self, state: State | None) -> State:
         """Keep as many dimensions as particles kept aside support, and read states from them.
@@ -292,7 +299,7 @@ class Expedition:
         search = self.search
         found = _subspace(state)
         held = linear.read_terms(search, search.held, found)
-        dimensions, axes = choose_dimensions(held, search.nuisances.contrast)
+        dimensions, axes = self.dimensions_of(held)
         chosen = linear.truncated(search, linear.turned(found, axes), dimensions.chosen)
         if not dimensions.chosen:
             self.recorder.write_choices([dimensions])
