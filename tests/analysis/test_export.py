@@ -14,7 +14,15 @@ from builders import small_config, small_stack
 from cryolatent.analysis import export
 from cryolatent.data import ParticleStack, Tables, open_particles
 from cryolatent.errors import InputError
-from cryolatent.io import read_cs, read_star, read_star_text, read_volume, write_cs, write_star
+from cryolatent.io import (
+    column_text,
+    read_cs,
+    read_star,
+    read_star_text,
+    read_volume,
+    write_cs,
+    write_star,
+)
 from cryolatent.models import DiagonalNormal, Distribution, OneOf
 from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.latents import Latents
@@ -77,12 +85,12 @@ def run(tmp_path: Path, stack: ParticleStack) -> Run:
 
 def cells(path: Path, columns: int) -> list[list[str]]:
     text = read_star_text(path)
-    return [text.lines[row].split()[:columns] for row in text.rows]
+    return [text.tokens(row)[:columns] for row in text.particles.rows.tolist()]
 
 
 def test_rows_of_a_star_file_come_back_as_text(run: Run, tmp_path: Path) -> None:
     original = run.manifest.input
-    columns = len(read_star_text(original).columns)
+    columns = len(read_star_text(original).particles.columns)
     done = export(run, tmp_path / "data" / "out.star", ["cluster=0,2", "z0>0"])
     labels, z0 = np.arange(COUNT) % 3, np.linspace(-1, 1, COUNT)
     wanted = np.flatnonzero((labels != 1) & (z0 > 0))
@@ -269,8 +277,8 @@ def test_refined_poses_stand_in_place_of_the_recorded(stack: ParticleStack, tmp_
     table, source = read_star(done.path).particles, read_star_text(run.manifest.input)
     text = read_star_text(done.path)
     for name in ("AngleRot", "AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst"):
-        own = text.column(f"cryolatentRecorded{name}", np.arange(len(rows)))
-        assert own == source.column(f"rln{name}", done.rows)
+        own = column_text(text, f"cryolatentRecorded{name}", np.arange(len(rows)))
+        assert own == column_text(source, f"rln{name}", done.rows)
     assert table["cryolatentPoseErrorDegrees"].to_numpy() == pytest.approx(np.degrees(0.02))
     assert table["cryolatentIsParticle"].to_numpy() == pytest.approx(0.9)
     kept = export(run, tmp_path / "data" / "kept.star", keep_poses=True)

@@ -113,7 +113,7 @@ def missing_stack(p):
     p.stack.unlink()
 
 
-@case("particles.star, particle row 2: found 9 entries", "10, one for each column")
+@case("particles.star, line 15, particle row 2: found 9 entries", "10, one for each column")
 def ragged_row(p):
     text = p.star.read_text().splitlines()
     at = next(i for i, line in enumerate(text) if line.startswith("000002@"))
@@ -121,9 +121,19 @@ def ragged_row(p):
     p.star.write_text("\n".join(text))
 
 
-@case("particles.star, particle row 2: found 13 entries", "10, one for each column")
+@case("particles.star, line 15, particle row 2: found 13 entries", "10, one for each column")
 def row_too_long(p):
     p.replace("000002@images.mrcs", "1 2 3 000002@images.mrcs")
+
+
+@case("particles.star: found several tables of particles, data_ in line 1 and data_b in line")
+def two_tables(p):
+    p.star.write_text(p.star.read_text() + "\ndata_b\n\nloop_\n_rlnImageName\n1@images.mrcs\n")
+
+
+@case("particles.star, line 17: found 000003@images.mrcs", "behind the empty line 16")
+def empty_line_between_rows(p):
+    p.replace("\n000003@", "\n\n000003@")
 
 
 @case("particles.star: found column rlnAnglePsi twice in data_")
@@ -327,7 +337,7 @@ def text_as_cs(p):
     p.particles = "particles.cs"
 
 
-@case("particles.star: found ")
+@case("particles.star, line 1: found the control character")
 def binary_as_star(p):
     p.star.write_bytes(p.stack.read_bytes())
 

@@ -109,7 +109,7 @@ def infinite_pixel_of_a_selection(files):
     scan(open_star(star).select(torch.tensor([1, 3])), 2.0)
 
 
-@case("particles.star", "row 2", "rlnAngleTilt = nan", "a finite number")
+@case("particles.star", "row 2", "rlnAngleTilt = <NA>", "a finite number")
 def nan_angle(files):
     files.particles.loc[1, "rlnAngleTilt"] = np.nan
     open_star(files.write())

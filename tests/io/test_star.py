@@ -211,7 +211,9 @@ def test_binary_file_is_an_error(tmp_path):
 @pytest.mark.parametrize("version", ["3.0", "3.1"])
 def test_what_is_written_is_read(tmp_path, version, rows):
     defocus, index, names = zip(*rows, strict=True)
-    images = [f"{i}@{name.strip() or 'x'}.mrcs" for i, name in zip(index, names, strict=True)]
+    images = [
+        f"{i}@{' '.join(name.split()) or 'x'}.mrcs" for i, name in zip(index, names, strict=True)
+    ]
     particles = pd.DataFrame({"rlnImageName": images, "rlnDefocusU": defocus, "rlnOpticsGroup": 3})
     optics = pd.DataFrame({"rlnOpticsGroup": [3], "rlnVoltage": [300.0]})
     write_star(tmp_path / "a.star", particles, optics if version == "3.1" else None)

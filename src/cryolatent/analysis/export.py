@@ -13,7 +13,7 @@ from cryolatent.analysis.pose_columns import cs_fields, refined_poses, star_colu
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
 from cryolatent.data.packed import file_digest, origin_rows, read_manifest
 from cryolatent.errors import InputError
-from cryolatent.io import read_cs, read_star, read_star_text, write_cs
+from cryolatent.io import read_cs, read_star_text, subset, write_cs
 from cryolatent.io.files import write_atomically
 from cryolatent.physics import Poses
 from cryolatent.runs.run import Run
@@ -170,18 +170,10 @@ def _write(path: Path, kind: str, table: Table) -> None:
         write_cs(path, records, fields)
     else:
         text = read_star_text(source)
-        if len(text) != len(read_star(source)):
-            raise InputError(
-                source,
-                f"{len(text)} lines of particles, but {len(read_star(source))} particles",
-                "one particle a line",
-                "Write the file again with RELION or starfile.",
-            )
         added = {_title(name): [str(v) for v in values] for name, values in columns.items()}
         if poses is not None:
             added |= star_columns(source, text, rows, poses)
-        content = text.subset(rows, added)
-        path.write_bytes(content.encode("utf-8", "surrogateescape"))
+        path.write_bytes(subset(text, rows, added))
 
 
 def _title(name: str) -> str:

@@ -10,7 +10,7 @@ from cryolatent.data import ParticleStack
 from cryolatent.data.magnification import magnified_poses
 from cryolatent.data.relion import ANGLES
 from cryolatent.data.relion_optics import magnification_of, pixel_sizes_angstrom
-from cryolatent.io import StarText, read_star
+from cryolatent.io import StarText, column_text, read_star
 from cryolatent.models.beliefs import Beliefs
 from cryolatent.physics import SHIFTS, TURNS, Poses
 
@@ -59,15 +59,17 @@ def star_columns(
     matrices = magnification_of(table)
     poses = magnified_poses(poses, None if matrices is None else matrices[rows])
     angles, origins = (t.numpy() for t in poses.to_relion())
-    pixels = "rlnOriginX" in text.columns and "rlnOriginXAngst" not in text.columns
+    pixels = (
+        "rlnOriginX" in text.particles.columns and "rlnOriginXAngst" not in text.particles.columns
+    )
     names = [f"rlnOrigin{axis}{'' if pixels else 'Angst'}" for axis in "XY"]
     if pixels:
         origins = origins / pixel_sizes_angstrom(table)[rows, None]
     written = dict(zip((*ANGLES, *names), [*angles.T, *origins.T], strict=True))
     kept = {
-        f"{RECORDED}{name.removeprefix('rln')}": text.column(name, rows)
+        f"{RECORDED}{name.removeprefix('rln')}": column_text(text, name, rows)
         for name in written
-        if name in text.columns
+        if name in text.particles.columns
     }
     return kept | {name: [f"{v:.6f}" for v in values] for name, values in written.items()}
 

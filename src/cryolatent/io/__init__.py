@@ -19,11 +19,13 @@ from cryolatent.io.star import (
     split_image_names,
     write_star,
 )
+from cryolatent.io.star_rows import column_text, subset
 from cryolatent.io.star_text import StarText, read_star_text
 
 __all__ = [
     "StarTable",
     "StarText",
+    "column_text",
     "new_stack",
     "read_arrays",
     "read_cs",
@@ -37,6 +39,7 @@ __all__ = [
     "split_image_name",
     "split_image_names",
     "stack_shape",
+    "subset",
     "write_cs",
     "write_star",
     "write_volume",

@@ -1,6 +1,7 @@
 """RELION STAR files, 3.0 (one table) and 3.1 (particles and optics groups)."""
 
-import linecache
+import csv
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,18 @@ import pandas as pd
 import starfile
 
 from cryolatent.errors import InputError
-from cryolatent.io.star_rows import check_table, check_text
+from cryolatent.io.star_text import (
+    AGAIN,
+    QUOTED,
+    StarBlock,
+    StarText,
+    encoding_of,
+    read_star_text,
+)
+
+# control characters, which no text that is read holds
+MARK, SPACE, EMPTY = "\x1f", "\x1e", "\x1d"
+END = f" {MARK}\n".encode()
 
 
 @dataclass(frozen=True)
@@ -22,11 +34,13 @@ class StarTable:
         path: The file.
         particles: One row per image.
         optics: One row per optics group, or None in a RELION 3.0 file.
+        general: What RELION 5 says of the file as a whole, in one row, if it does.
     """
 
     path: Path
     particles: pd.DataFrame
     optics: pd.DataFrame | None
+    general: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -127,53 +141,87 @@ def read_star(path: str | Path) -> StarTable:
     """Read a particle STAR file.
 
     Args:
-        path: A RELION 3.0 or 3.1 file.
+        path: A RELION 3.0 file or later.
 
     Returns:
         Its tables.
 
     Raises:
         InputError: If the file is missing, is not a STAR file or has no particles, a row does not
-            fit the columns, or a column is named twice.
+            fit the columns, a column is named twice, or RELION or starfile would read it otherwise.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError(path, found, "a particle STAR file", "Check the name.")
-    try:
-        blocks: dict[str, Any] = starfile.read(path, always_dict=True)  # pyright: ignore
-    except Exception as error:
-        check_text(path)
-        raise InputError(
-            path,
-            f"text that cannot be parsed ({_first_line(error)})",
-            "a STAR file",
-            "Export the particles again.",
-        ) from None
-    finally:
-        # the reader's own cache would hold the old text of a file that is corrected
-        linecache.clearcache()
-    name = next(
-        (name for name in ("particles", "images", "") if name in blocks),
-        next((name for name, block in blocks.items() if "rlnImageName" in block), None),
+    text = read_star_text(path)
+    particles = _frame(text, text.particles)
+    optics, general = (text.block(name) for name in ("optics", "general"))
+    if optics is not None and not len(optics.rows):
+        raise InputError(text.path, "no row in data_optics", "one or more", "Remove the table.")
+    return StarTable(
+        text.path,
+        particles,
+        None if optics is None else _frame(text, optics),
+        None if general is None else _frame(text, general),
     )
-    particles = None if name is None else blocks[name]
-    if not isinstance(particles, pd.DataFrame) or "rlnImageName" not in particles:
-        raise InputError(
-            path,
-            f"tables {sorted(blocks) or 'none'} without rlnImageName",
-            "a table of particles",
-            "Give the STAR file of the particles, not of micrographs or a job.",
+
+
+def _frame(text: StarText, block: StarBlock) -> pd.DataFrame:
+    """A table's rows: numbers where all of a column are, else text as it stands, without quotes."""
+    lines = [text.lines[line] for line in block.rows.tolist()]
+    if not block.is_loop:
+        lines = [b" ".join(text.tokens(line)[1] for line in block.rows.tolist())]
+    joined = END.join(lines) + END
+    marked = any(mark in joined for mark in b"#'\"")
+    if marked:
+        joined = END.join(_unquoted(text, block, lines)) + END
+    types: Any = dict.fromkeys([c for c in block.columns if c.endswith("Name")] + [MARK], str)
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(joined),
+            sep=r"\s+",
+            header=None,
+            names=[*block.columns, MARK],
+            dtype=types,
+            quoting=csv.QUOTE_NONE,
+            na_filter=False,
+            low_memory=False,
+            encoding=encoding_of(joined),
         )
-    if len(particles) == 0:
-        raise InputError(path, "no particles", "at least one row", "Check the selection.")
-    check_table(path, name or "", particles)
-    optics = blocks.get("optics")
-    if optics is not None:
-        check_table(path, "optics", optics)
-    if isinstance(optics, dict):
-        optics = pd.DataFrame([optics])
-    return StarTable(path, particles.reset_index(drop=True), optics)
+    except pd.errors.ParserError:
+        raise _uneven(text, block) from None
+    # a short row has the mark of its end too early; a long first row is taken for an index
+    if not isinstance(frame.index, pd.RangeIndex) or not (frame.pop(MARK) == MARK).all():
+        raise _uneven(text, block)
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes(bool), str))
+    return frame.replace({SPACE: " ", EMPTY: ""}, regex=True) if marked else frame
+
+
+def _unquoted(text: StarText, block: StarBlock, lines: list[bytes]) -> list[bytes]:
+    """Rows without comments and quotes, what a space was in quotes being a mark."""
+    found = list(lines)
+    for at, line in enumerate(lines):
+        if not QUOTED.search(line):
+            continue
+        tokens = text.tokens(int(block.rows[at])) if block.is_loop else line.split()
+        found[at] = b" ".join(map(_value, tokens))
+    return found
+
+
+def _value(token: bytes) -> bytes:
+    if token[:1] not in (b"'", b'"'):
+        return token
+    return token[1:-1].replace(b" ", SPACE.encode()) or EMPTY.encode()
+
+
+def _uneven(text: StarText, block: StarBlock) -> InputError:
+    columns = len(block.columns)
+    entries = (len(text.tokens(line)) for line in block.rows.tolist())
+    row, count = next((at, n) for at, n in enumerate(entries) if n != columns)
+    return InputError(
+        text.path,
+        f"{count} entries",
+        f"{columns}, one for each column",
+        AGAIN,
+        row=block.place(row),
+    )
 
 
 def write_star(path: str | Path, particles: pd.DataFrame, optics: pd.DataFrame | None) -> None:
@@ -231,7 +279,3 @@ def split_image_names(names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         except (ValueError, OverflowError):
             index[row] = -1
     return index, np.array(files, dtype=object)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

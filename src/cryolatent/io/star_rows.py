@@ -1,102 +1,64 @@
-"""STAR tables whose rows do not fit their columns, or whose columns repeat, are refused."""
-
-from collections.abc import Iterable
-from pathlib import Path
+"""Rows of a STAR file taken out as they stand: no number is written anew."""
 
 import numpy as np
-import pandas as pd
+from jaxtyping import Int
 
-from cryolatent.errors import InputError
-from cryolatent.io.star_text import TOKEN, TextTable, read_text_tables
+from cryolatent.io.star_text import StarText
 
-AGAIN = "Write the file again with the program that made it."
+EARLIER = "cryolatent"  # begins the names of columns that an export adds
 
 
-def check_table(path: Path, name: str, table: pd.DataFrame | dict) -> None:
-    """Refuse a table that was read, if columns repeat or rows are shorter than its header.
-
-    A reader pads a short row at its end, so values stand in the wrong columns. Only rows whose last
-    entry is empty can have been padded, and only these are looked at again as text.
+def column_text(text: StarText, name: str, rows: Int[np.ndarray, " m"]) -> list[str]:
+    """What stands in a column of the particles, as text.
 
     Args:
-        path: The file.
-        name: What follows ``data_`` in the file.
-        table: The table, or the entries of one that is no loop.
+        text: The file.
+        name: Of the column.
+        rows: Particles, counted from zero.
 
-    Raises:
-        InputError: Names the column, or the row.
+    Returns:
+        One entry for each of `rows`.
     """
-    if isinstance(table, dict):
-        for text in _texts(path, name):
-            _refuse_repeats(path, text)
-        return
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise _repeat(path, name, str(repeated[0]))
-    if table.shape[1] == 0:
-        return
-    last = table.iloc[:, -1]
-    empty = last.isna()
-    if last.dtype.kind not in "fiub":
-        empty |= last.astype(object) == ""
-    doubtful = np.flatnonzero(empty.to_numpy(dtype=bool))
-    if not len(doubtful):
-        return
-    for text in _texts(path, name):
-        if len(text.rows) != len(table):
-            raise InputError(
-                path,
-                f"{len(text.rows)} lines with {len(table)} rows in data_{name}",
-                "one row a line",
-                AGAIN,
-            )
-        _refuse_uneven(path, text, doubtful.tolist())
+    block = text.particles
+    at = block.columns.index(name)
+    return [text.tokens(line)[at].decode("latin-1") for line in block.rows[rows].tolist()]
 
 
-def check_text(path: Path) -> None:
-    """Say what is wrong with the tables of a file that cannot be read, if it is the tables.
+def subset(text: StarText, rows: Int[np.ndarray, " m"], added: dict[str, list[str]]) -> bytes:
+    """A file with some of its particles, all else as it stands.
+
+    Comments between rows are left out: RELION takes none there.
 
     Args:
-        path: The file.
+        text: The file.
+        rows: Particles, counted from zero, in the order wanted.
+        added: Further columns, one entry for each of `rows`; a column of that name that the file
+            has already is replaced, and those of an earlier export are left out.
 
-    Raises:
-        InputError: Names the column that repeats, or the row that is too long or too short.
+    Returns:
+        The file's content.
     """
-    for text in read_text_tables(path):
-        _refuse_repeats(path, text)
-        _refuse_uneven(path, text, range(len(text.rows)))
-
-
-def _texts(path: Path, name: str) -> list[TextTable]:
-    return [text for text in read_text_tables(path) if text.name == name]
-
-
-def _refuse_repeats(path: Path, text: TextTable) -> None:
-    seen: set[str] = set()
-    for column in text.columns:
-        if column in seen:
-            raise _repeat(path, text.name, column)
-        seen.add(column)
-
-
-def _repeat(path: Path, name: str, column: str) -> InputError:
-    return InputError(
-        path,
-        f"column {column} twice in data_{name}",
-        "every column once",
-        "Remove one of them, with its values.",
-    )
-
-
-def _refuse_uneven(path: Path, text: TextTable, rows: Iterable[int]) -> None:
-    kind = f"data_{text.name}" if text.name == "optics" else "particle"
-    for row in rows:
-        entries = len(TOKEN.findall(text.rows[row]))
-        if entries != len(text.columns):
-            raise InputError(
-                path,
-                f"{entries} entries",
-                f"{len(text.columns)}, one for each column",
-                AGAIN,
-                row=f"{kind} row {row + 1}",
-            )
+    block, lines = text.particles, text.lines
+    kept = [
+        at
+        for at, name in enumerate(block.columns)
+        if name not in added and not name.startswith(EARLIER)
+    ]
+    whole = len(kept) == len(block.columns)
+    names = [block.columns[at] for at in kept] + list(added)
+    numbered = [f"_{name} #{at + 1}".encode() for at, name in enumerate(names)]
+    above = [*lines[: block.header.stop if whole else block.header.start]]
+    above += numbered[len(kept) if whole else 0 :]
+    particles = []
+    for line, *extra in zip(block.rows[rows].tolist(), *added.values(), strict=True):
+        own = text.tokens(line)
+        # with nothing behind them even the spaces between the entries can stay
+        stays = whole and lines[line].rstrip().endswith(own[-1])
+        begin = lines[line].rstrip() if stays else b" ".join(own[at] for at in kept)
+        particles.append(b" ".join([begin, *(value.encode("latin-1") for value in extra)]))
+    last = int(block.rows[-1]) + 1
+    while last < len(lines) and lines[last].lstrip().startswith(b"#"):
+        last += 1
+    gap = [b""] if last < len(lines) and lines[last].strip() else []
+    between = lines[block.header.stop : block.rows[0]]
+    return text.end.join([*above, *between, *particles, *gap, *lines[last:]])
