@@ -38,6 +38,10 @@ class InputError(CryolatentError):
         super().__init__(f"{place}: found {found}; expected {expected}. {way_out}")
 
 
+class InputWarning(UserWarning):
+    """Something a user gave looks wrong, but can be used; it is said and the work goes on."""
+
+
 def with_flags(message: str) -> str:
     """Write the options that an error names as on the command line.
 

@@ -3,12 +3,15 @@
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from cryolatent.cli.commands import app
 from cryolatent.cli.helping import HELP_ALL, show_all
-from cryolatent.errors import CryolatentError, with_flags
+from cryolatent.errors import CryolatentError, InputWarning, with_flags
 
 CONTINUE = "a training continues with --resume; a demo, a study and prepare with the same command"
 DONE, BAD_INPUT, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 4, 130, 143
@@ -45,7 +48,8 @@ def run(tokens: Sequence[str]) -> int:
             show_all()
             return DONE
         command, bound, _ = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
-        command(*bound.args, **bound.kwargs)
+        with shown_warnings():
+            command(*bound.args, **bound.kwargs)
     except BaseException as error:
         code, message = explain(error)
         print(f"cryolatent: {message}", file=sys.stderr)
@@ -53,6 +57,29 @@ def run(tokens: Sequence[str]) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return DONE
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Show what looks wrong in an input as one line, once.
+
+    Yields:
+        Nothing.
+    """
+    shown: set[str] = set()
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if not issubclass(category, InputWarning):
+            usual(message, category, *place)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            print(f"cryolatent: warning: {with_flags(str(message))}.", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        warnings.showwarning = show
+        yield
 
 
 def explain(error: BaseException) -> tuple[int, str]:

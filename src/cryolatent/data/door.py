@@ -15,7 +15,7 @@ from cryolatent.data.packed import is_packed, open_packed
 from cryolatent.data.particle_file import AUTO, ParticleFile
 from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack
-from cryolatent.data.stacks import open_stacks
+from cryolatent.data.stacks import open_stacks, warn_of_headers
 from cryolatent.errors import InputError
 from cryolatent.physics import CTF, Poses
 
@@ -181,6 +181,7 @@ def _open(
     _check_pixel_sizes(file, ctf)
     phases, matrices = file.phases() if own else None, file.magnification()
     pixel_sizes = ctf.pixel_size_angstrom.double().numpy()
+    warn_of_headers(file.path, images, pixel_sizes)
     side = images.box * ctf.pixel_size_angstrom
     poses = file.poses() if tables.poses is None else read_poses(tables.poses, count, side)
     _check_shifts(file, poses, side)

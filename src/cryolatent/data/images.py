@@ -75,6 +75,7 @@ class MrcImages(ImageSource):
         file_index: For each image, its stack.
         row: For each image, its zero-based position in the stack.
         sign: For each image, +1, or -1 to invert its contrast.
+        header_angstrom: For each stack, the pixel size in its header, or 0.
     """
 
     box: int
@@ -82,6 +83,7 @@ class MrcImages(ImageSource):
     file_index: np.ndarray
     row: np.ndarray
     sign: np.ndarray
+    header_angstrom: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -111,7 +113,7 @@ class MrcImages(ImageSource):
     def select(self, positions: Int[np.ndarray, " n"]) -> "MrcImages":
         """The source of some of the images."""
         parts = (values[positions] for values in (self.file_index, self.row, self.sign))
-        return MrcImages(self.box, self.files, *parts)
+        return MrcImages(self.box, self.files, *parts, header_angstrom=self.header_angstrom)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,20 @@
 """Where images are: the stacks that a particle file names, found and checked."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from cryolatent.data.images import MrcImages
-from cryolatent.errors import InputError
-from cryolatent.io import stack_shape
+from cryolatent.errors import InputError, InputWarning
+from cryolatent.io import stack_pixel_size, stack_shape
 
 ANCESTORS = 2
+PIXEL_SIZE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,8 @@ def open_stacks(
     """
     found = _find_stacks(names, datadir)
     _check_boxes(names, found, int(found.shapes[0, 2]))
-    images = MrcImages(
-        int(found.shapes[0, 2]), found.files, found.codes, names.index, sign.astype(np.float32)
-    )
+    of_image = found.codes, names.index, sign.astype(np.float32)
+    images = MrcImages(int(found.shapes[0, 2]), found.files, *of_image, found.header_angstrom)
     return images, found.datadir
 
 
@@ -121,7 +122,7 @@ def open_mixed_stacks(
     for side in np.unique(box).tolist():
         here = np.flatnonzero(box == side)
         of_image = found.codes[here], names.index[here], sign[here].astype(np.float32)
-        parts[side] = here, MrcImages(side, found.files, *of_image)
+        parts[side] = here, MrcImages(side, found.files, *of_image, found.header_angstrom)
     return parts, found.datadir
 
 
@@ -133,6 +134,7 @@ class _Found:
     codes: Int[np.ndarray, " n"]
     first: Int[np.ndarray, " m"]
     shapes: Int[np.ndarray, "m 3"]
+    header_angstrom: Float[np.ndarray, " m"]
     datadir: Path | None
 
 
@@ -147,8 +149,37 @@ def _find_stacks(names: ImageNames, datadir: str | Path | None) -> _Found:
     if datadir is not None:
         _refuse_merged(names, Path(datadir), dict(zip(unique.tolist(), files, strict=True)))
     away = Path(datadir or Path.cwd()).resolve() if any(away for _, away in found) else None
-    shapes = np.array([stack_shape(file) for file in files])
-    return _Found(files, np.asarray(codes), first, shapes, away)
+    headers = [(stack_shape(file), stack_pixel_size(file)) for file in files]
+    shapes, sizes = (np.array(column) for column in zip(*headers, strict=True))
+    return _Found(files, np.asarray(codes), first, shapes, sizes.astype(float), away)
+
+
+def warn_of_headers(
+    source: Path, images: MrcImages, pixel_size_angstrom: Float[np.ndarray, " n"]
+) -> None:
+    """Say if stacks' headers contradict the pixel sizes that a particle file states.
+
+    Args:
+        source: The particle file.
+        images: The images.
+        pixel_size_angstrom: For each image, the pixel size stated.
+    """
+    said = images.header_angstrom[images.file_index]
+    differ = np.abs(said / pixel_size_angstrom - 1) > PIXEL_SIZE_TOLERANCE
+    # many programs write 1 where they do not know; downsampled images have larger pixels, never so
+    unsaid = (said == 0) | ((said == 1) & (pixel_size_angstrom > 1))
+    other = np.flatnonzero(differ & ~unsaid)
+    if not len(other):
+        return
+    at, count = int(other[0]), len(np.unique(images.file_index[other]))
+    more = f" (and {count - 1} other stacks)" * (count > 1)
+    warnings.warn(
+        f"{source}: pixels of {pixel_size_angstrom[at]:.4g} Å, but the header of "
+        f"{images.files[images.file_index[at]]}{more} says {said[at]:.4g} Å. The particle file is "
+        "believed; if the images were downsampled after it was written, correct its pixel size",
+        InputWarning,
+        stacklevel=2,
+    )
 
 
 def _refuse_merged(names: ImageNames, datadir: Path, files: dict[str, Path]) -> None:

@@ -8,6 +8,7 @@ from cryolatent.io.mrc import (
     read_images,
     read_mask,
     read_volume,
+    stack_pixel_size,
     stack_shape,
     write_volume,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "read_volume",
     "split_image_name",
     "split_image_names",
+    "stack_pixel_size",
     "stack_shape",
     "subset",
     "write_cs",

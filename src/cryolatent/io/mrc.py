@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import mrcfile
 import numpy as np
@@ -20,6 +20,14 @@ HEADER_BYTES = 1024
 PIXEL_SIZE_TOLERANCE = 0.01
 RANGE_TOLERANCE = 1e-3
 LABEL = "Written by cryolatent"  # mrcfile's own label holds the time; equal inputs, equal bytes
+
+
+IMOD, SIGNED = 1146047817, 1
+"""IMOD's stamp, and the flag with which its bytes are signed."""
+
+FRAME = "a map whose first voxel, or whose middle, is at the origin"
+AXES = "columns along x, rows along y, sections along z (1, 2, 3)"
+REWRITE = "Write it on the grid of the particles' own map, with its axes in the order x, y, z."
 
 
 class _Mapped(NamedTuple):
@@ -62,7 +70,27 @@ def _mapped_version(path: str, modified_ns: int, size: int) -> _Mapped:
     if size != expected or mrc.data.size == 0:
         shape = " x ".join(map(str, mrc.data.shape))
         raise _unreadable(path, f"{size} bytes; {expected} for the header's {shape} numbers")
-    return _Mapped(mrc, mrc.data)
+    return _Mapped(mrc, mrc.data.view(np.uint8) if _has_unsigned_bytes(mrc) else mrc.data)
+
+
+def _has_unsigned_bytes(mrc: MrcMemmap) -> bool:
+    """Mode 0 is of signed bytes, but for files that bear IMOD's stamp and say otherwise."""
+    header: Any = mrc.header
+    stamp, flags = (header.tobytes()[at : at + 4] for at in (152, 156))
+    order = "little" if header.nx.dtype.newbyteorder("<") == header.nx.dtype else "big"
+    known = int.from_bytes(stamp, order) == IMOD
+    signed = bool(int.from_bytes(flags, order) & SIGNED)
+    return bool(header.mode == 0) and known and not signed
+
+
+def _axes(path: str | Path, header: Any) -> tuple[int, int, int]:
+    """Which of x, y, z (1, 2, 3) sections, rows and columns run along; zeros say nothing."""
+    order = (int(header.maps), int(header.mapr), int(header.mapc))
+    if order == (0, 0, 0):
+        return 3, 2, 1
+    if sorted(order) != [1, 2, 3]:
+        raise InputError(path, f"axes {order[::-1]} in its header", AXES, REWRITE)
+    return order
 
 
 def _swapped(number: int) -> int:
@@ -91,8 +119,40 @@ def stack_shape(path: str | Path) -> tuple[int, int, int]:
     Raises:
         InputError: If the file is missing or is not a complete MRC file.
     """
-    data = _mapped(path).data
+    mrc, data = _mapped(path)
+    axes = _axes(path, mrc.header)
+    if axes != (3, 2, 1):
+        way_out = "Write the stack again with a program that knows axes."
+        raise InputError(path, f"axes {axes[::-1]} in its header", AXES, way_out)
     return (1, *data.shape) if data.ndim == 2 else data.shape[-3:]
+
+
+def stack_pixel_size(path: str | Path) -> float:
+    """The pixel size that a stack's header states.
+
+    Args:
+        path: An MRC file.
+
+    Returns:
+        Pixel size in Å; 0 if the header does not say.
+
+    Raises:
+        InputError: If the file is missing, is not a complete MRC file, or has pixels that are not
+            square.
+    """
+    return _pixel_size(path, _mapped(path).mrc, "xy")
+
+
+def _pixel_size(path: str | Path, mrc: MrcMemmap, axes: str) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.array([abs(float(mrc.voxel_size[axis])) for axis in axes])
+    if (sizes == 0).any() or not np.isfinite(sizes).all():
+        return float(sizes[0]) if not np.isfinite(sizes[0]) else 0.0
+    if np.ptp(sizes) > PIXEL_SIZE_TOLERANCE * sizes[0]:
+        found = " x ".join(f"{size:.4g}" for size in sizes)
+        way_out = "Rescale it, or correct its header."
+        raise InputError(path, f"pixels of {found} Å", "equal sides", way_out)
+    return float(sizes[0])
 
 
 def read_images(path: str | Path, indices: np.ndarray) -> np.ndarray:
@@ -139,8 +199,7 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, float]:
         raise InputError(
             path, f"{data.ndim} dimensions", "a volume", "Give a three-dimensional map."
         )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixel_size = float(mrc.voxel_size["x"])
+    pixel_size = _pixel_size(path, mrc, "xyz")
     if not np.isfinite(pixel_size):
         raise InputError(
             path,
@@ -148,7 +207,29 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, float]:
             "a cell and a grid that are not zero",
             "Set them in its header.",
         )
-    return np.array(data, dtype=np.float32), pixel_size
+    axes = _axes(path, mrc.header)
+    _check_place(path, mrc.header, data.shape, pixel_size)
+    volume = data.transpose([axes.index(axis) for axis in (3, 2, 1)])
+    return np.array(volume, dtype=np.float32, order="C"), pixel_size
+
+
+def _check_place(
+    path: str | Path, header: Any, shape: tuple[int, ...], pixel_size_angstrom: float
+) -> None:
+    """Make sure that a map lies where maps of its box do, and that its axes are at right angles."""
+    angles = [float(header.cellb[name]) for name in ("alpha", "beta", "gamma")]
+    if any(angle not in (0, 90) for angle in angles):
+        found = "a cell with angles of " + ", ".join(f"{angle:g}" for angle in angles)
+        raise InputError(path, found, "right angles", REWRITE)
+    start = np.array([header.nzstart, header.nystart, header.nxstart], dtype=float)
+    origin = np.array([float(header.origin[axis]) for axis in "zyx"])
+    middle = -(np.array(shape) // 2)
+    # without a pixel size an origin in Å says nothing
+    places = {"start": start, "origin": origin / pixel_size_angstrom if pixel_size_angstrom else 0}
+    for word, place in places.items():
+        if not any(np.abs(place - usual).max() < 0.5 for usual in (0, middle)):
+            found = "a {} of {:g}, {:g}, {:g} voxels".format(word, *place[::-1])
+            raise InputError(path, found, FRAME, REWRITE)
 
 
 def read_mask(path: str | Path, box: int, pixel_size_angstrom: float) -> np.ndarray:

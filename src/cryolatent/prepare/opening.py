@@ -11,7 +11,7 @@ from cryolatent.data.cryodrgn import read_ctf, read_indices, read_poses
 from cryolatent.data.door import Tables, is_packed, particle_file
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.stack import ParticleStack
-from cryolatent.data.stacks import ImageNames, open_mixed_stacks
+from cryolatent.data.stacks import ImageNames, open_mixed_stacks, warn_of_headers
 from cryolatent.errors import InputError
 from cryolatent.physics import CTF, Poses
 from cryolatent.prepare.resample import Frame, Part, ResampledImages
@@ -155,6 +155,7 @@ def open_mixed(
     phases, matrices = file.phases() if own else None, file.magnification()
     parts, part, position = [], np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     for side, (rows, images) in by_box.items():
+        warn_of_headers(file.path, images, pixel[rows])
         its_matrices = None if matrices is None else matrices[rows]
         its_phases = None if phases is None else phases[rows]
         source = corrected_images(images, its_matrices, its_phases, pixel[rows])
