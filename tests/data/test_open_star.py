@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryolatent.data import open_star, scan, unique_ids
-from cryolatent.errors import InputError
+from cryolatent.data.stacks import locate_stack
+from cryolatent.errors import InputError, InputWarning
 from cryolatent.io import new_stack
 from cryolatent.prepare.opening import open_mixed
 from cryolatent.simulate.config import SimulateConfig
@@ -76,19 +77,75 @@ def test_relion_30_pixel_size_and_origins(files):
     np.testing.assert_allclose(stack.poses.shifts_angstrom, expected, rtol=0, atol=3e-6)
 
 
-def test_datadir_comes_after_the_star_files_folder(files, tmp_path, monkeypatch):
+def test_datadir_comes_first(files, tmp_path, monkeypatch):
     star, other, rows = files.write(), tmp_path / "other", np.arange(4)
+    own = files.stacks["images.mrcs"]
+    other.mkdir()
+    with pytest.warns(InputWarning, match=r"no images\.mrcs in .*other .*images\.mrcs is read"):
+        beside = open_star(star, datadir=other)
+    np.testing.assert_array_equal(beside.images.read(rows), own)
+    assert beside.datadir is None
+    for name in ("images.mrcs", "flat.mrcs"):
+        with new_stack(other / name, (4, 8, 8), 1.0) as images:
+            images[:] = 2 * own
+    given = open_star(star, datadir=other)
+    np.testing.assert_array_equal(given.images.read(rows), 2 * own)
+    assert given.datadir == other.resolve()
+    np.testing.assert_array_equal(
+        open_mixed(star, datadir=other).parts[0].images.read(rows), 2 * own
+    )
+    # without the option the working directory comes second
+    monkeypatch.chdir(other)
+    np.testing.assert_array_equal(open_star(star).images.read(rows), own)
+    (star.parent / "images.mrcs").unlink()
+    np.testing.assert_array_equal(open_star(star).images.read(rows), 2 * own)
+    files.stacks = {"flat.mrcs": own}
+    files.particles["rlnImageName"] = [f"{row + 1}@deep/flat.mrcs" for row in rows]
+    files.write()
+    np.testing.assert_array_equal(open_star(star, datadir=other).images.read(rows), 2 * own)
+
+
+def test_a_stack_that_is_given_is_the_stack_whatever_datadir_holds(files, tmp_path):
+    path, other = files.write().with_name("images.mrcs"), tmp_path / "other"
     other.mkdir()
     with new_stack(other / "images.mrcs", (4, 8, 8), 1.0) as images:
-        images[:] = 2 * files.stacks["images.mrcs"]
-    here = open_star(star, datadir=other).images.read(rows)
-    np.testing.assert_array_equal(here, files.stacks["images.mrcs"])
-    assert open_star(star, datadir=other).datadir is None
-    (star.parent / "images.mrcs").unlink()
-    np.testing.assert_array_equal(open_star(star, datadir=other).images.read(rows), 2 * here)
-    assert open_star(star, datadir=other).datadir == other.resolve()
-    monkeypatch.chdir(other)
-    np.testing.assert_array_equal(open_star(star).images.read(rows), 2 * here)
+        images[:] = 0
+    located = locate_stack(path, path.name, other, "the line", "line 1")
+    assert located == (path, False, None)
+
+
+def linked(files, folder: Path) -> tuple[Path, Path]:
+    """The particle file in a folder, and a link to it in another."""
+    star = files.write()
+    real, link = folder / "real" / "particles.star", folder / "work" / "particles.star"
+    for path in (real, link):
+        path.parent.mkdir()
+    star.rename(real)
+    link.symlink_to(Path("..") / "real" / "particles.star")
+    return real, link
+
+
+@pytest.mark.parametrize("reader", [open_star, open_mixed])
+def test_images_of_a_link_are_beside_the_link_first_and_its_target_second(files, tmp_path, reader):
+    own = files.stacks["images.mrcs"]
+    real, link = linked(files, tmp_path)
+    stack = tmp_path / "images.mrcs"
+
+    def read() -> np.ndarray:
+        opened = reader(link)
+        images = opened.images if reader is open_star else opened.parts[0].images
+        return images.read(np.arange(4))
+
+    stack.rename(real.with_name("images.mrcs"))
+    with pytest.warns(InputWarning, match=r"a link; images are read from the folder of its target"):
+        np.testing.assert_array_equal(read(), own)
+    with new_stack(link.with_name("images.mrcs"), (4, 8, 8), 1.0) as images:
+        images[:] = 2 * own
+    with pytest.warns(InputWarning, match=r"a link; .*work.* is read, and not .*real"):
+        np.testing.assert_array_equal(read(), 2 * own)
+    real.with_name("images.mrcs").unlink()
+    real.with_name("images.mrcs").symlink_to(link.with_name("images.mrcs"))
+    np.testing.assert_array_equal(read(), 2 * own)
 
 
 def test_shells_limit_the_disc(files):
@@ -172,13 +229,9 @@ def test_simulated_stack_opens_with_its_truth(tmp_path):
 
 
 @pytest.mark.shared_data
-def test_relion_31_stack_opens_and_scans(shared_data: Path, tmp_path: Path):
+def test_relion_31_stack_opens_and_scans(shared_data: Path):
     source = shared_data / "relion31.star"
-    name = next(line for line in source.read_text().splitlines() if "000001@" in line)
-    link = tmp_path / name.split("000001@")[1].split()[0]
-    link.parent.mkdir(parents=True)
-    link.symlink_to(shared_data / "relion31.mrcs")
-    stack = open_star(source, datadir=tmp_path)
+    stack = open_star(source)
     assert (len(stack), stack.images.box) == (5, 256)
     assert stack.pixel_size_angstrom == pytest.approx(2.806)
     assert stack.half_set.tolist() == [1] * 5

@@ -103,7 +103,7 @@ def export(
     _check_kind(source, output)
     latents = run.latents()
     chosen = np.flatnonzero(choose(run, latents, conditions))
-    stack = run.open_unchanged_stack().select_ids(latents.ids)
+    stack = run.open_stack().select_ids(latents.ids)
     _, owner = stack.observations(torch.arange(len(stack)))
     of_image, owner = stack.source_rows, owner.numpy()
     if packed is not None and output.suffix.lower() == ".npy":

@@ -50,7 +50,7 @@ def halves(
     latents = opened.latents()
     shown = latents if latents.distribution.is_discrete else opened.states()
     own = 1 if shown is None else shown.distribution.mean.shape[1]
-    stack = opened.open_unchanged_stack().select_ids(latents.ids)
+    stack = opened.open_stack().select_ids(latents.ids)
     with training_watch() as watch:
 
         def named(name: str) -> Watch:

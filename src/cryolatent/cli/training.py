@@ -39,4 +39,4 @@ def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleS
         found = str(options["epochs"])
         raise InputError("--epochs", found, f"at least the {done} done", "Ask for more.")
     run = run.set_config(wanted)
-    return run, run.open_unchanged_stack()
+    return run, run.open_stack()

@@ -10,7 +10,7 @@ from cryolatent.data.noise import NoiseLevels
 from cryolatent.data.relion_optics import pixel_sizes_angstrom
 from cryolatent.data.source import Domain, Geometry, Source, original_names
 from cryolatent.data.stack import ParticleStack
-from cryolatent.data.stacks import unique_ids
+from cryolatent.data.stacks import MissingStackError, unique_ids
 from cryolatent.data.statistics import Scan, StackStatistics, further_levels, scan
 from cryolatent.data.twins import twin_of
 
@@ -25,6 +25,7 @@ __all__ = [
     "FilteredTogether",
     "Geometry",
     "ImageSource",
+    "MissingStackError",
     "MrcImages",
     "NoiseLevels",
     "ParticleStack",

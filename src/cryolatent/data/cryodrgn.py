@@ -42,8 +42,8 @@ class ImageList(ParticleFile):
         stacks = _lines(self.path) if self.path.suffix.lower() == ".txt" else [self.path.name]
         counts = []
         for line, name in enumerate(stacks):
-            file, _ = locate_stack(self.path, name, self.datadir, "the line", f"line {line + 1}")
-            counts.append(stack_shape(file)[0])
+            found = locate_stack(self.path, name, self.datadir, "the line", f"line {line + 1}")
+            counts.append(stack_shape(found.path)[0])
         index = np.concatenate([np.arange(count) for count in counts])
         files = np.repeat(np.array(stacks, dtype=object), counts)
         return ImageNames(self.path, files, index, "the line")

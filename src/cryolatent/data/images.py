@@ -13,6 +13,9 @@ from jaxtyping import Float, Int
 from cryolatent.io import read_images
 from cryolatent.physics import ODD, evaluate_polynomial
 
+SAMPLE, SAMPLES = 1024, 9
+"""Bytes of a stack that are looked at together, and how often, to see whether it was changed."""
+
 
 class ImageSource(ABC):
     """Images by position, never all in memory."""
@@ -103,11 +106,15 @@ class MrcImages(ImageSource):
         return f"{self.files[self.file_index[position]]}, image {self.row[position] + 1}"
 
     def fingerprint(self) -> bytes:
-        """Sizes and headers of the stacks; headers hold the images' statistics."""
+        """Sizes and headers of the stacks, which hold the images' statistics, and some pixels."""
         parts = []
         for file in self.files:
+            size = file.stat().st_size
+            parts.append(str(size).encode())
             with file.open("rb") as stream:
-                parts += [str(file.stat().st_size).encode(), stream.read(1024)]
+                for place in np.linspace(0, max(0, size - SAMPLE), SAMPLES).astype(int).tolist():
+                    stream.seek(place)
+                    parts.append(stream.read(SAMPLE))
         return b"".join(parts)
 
     def select(self, positions: Int[np.ndarray, " n"]) -> "MrcImages":

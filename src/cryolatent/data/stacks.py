@@ -4,6 +4,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,18 @@ from cryolatent.io import stack_pixel_size, stack_shape
 
 ANCESTORS = 2
 PIXEL_SIZE_TOLERANCE = 0.01
+
+
+class MissingStackError(InputError):
+    """A stack that a particle file names is nowhere."""
+
+
+class Located(NamedTuple):
+    """A stack, whether `datadir` or the working directory led there, and what is odd of that."""
+
+    path: Path
+    away: bool
+    remark: str | None
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,10 @@ def open_stacks(
 ) -> tuple[MrcImages, Path | None]:
     """Find and check the stacks that hold some images.
 
-    A name is looked up from the particle file's folder, then from `datadir` (or the working
-    directory), then from the two folders above the particle file's, as in projects of RELION and
-    cryoSPARC, and at last by its last part alone in `datadir`.
+    A name is looked up from `datadir` first if it is given, whole and then by its last part alone;
+    then from the particle file's folder, from that of its target if it is a link, from the working
+    directory without `datadir`, and at last from the two folders above the particle file's, as in
+    projects of RELION and cryoSPARC. What is surprising about the place is said.
 
     Args:
         names: The images.
@@ -145,10 +159,14 @@ def _find_stacks(names: ImageNames, datadir: str | Path | None) -> _Found:
         locate_stack(names.source, str(name), datadir, names.what, names.row(int(row)))
         for name, row in zip(unique, first, strict=True)
     ]
-    files = tuple(file for file, _ in found)
+    files = tuple(located.path for located in found)
+    remarks = [located.remark for located in found if located.remark is not None]
+    if remarks:
+        more = f" (and so for {len(remarks) - 1} other stacks)" * (len(remarks) > 1)
+        warnings.warn(f"{names.source}: {remarks[0]}{more}", InputWarning, stacklevel=2)
     if datadir is not None:
         _refuse_merged(names, Path(datadir), dict(zip(unique.tolist(), files, strict=True)))
-    away = Path(datadir or Path.cwd()).resolve() if any(away for _, away in found) else None
+    away = Path(datadir or Path.cwd()).resolve() if any(located.away for located in found) else None
     headers = [(stack_shape(file), stack_pixel_size(file)) for file in files]
     shapes, sizes = (np.array(column) for column in zip(*headers, strict=True))
     return _Found(files, np.asarray(codes), first, shapes, sizes.astype(float), away)
@@ -240,7 +258,7 @@ def _check_boxes(names: ImageNames, found: _Found, box: int | None) -> None:
 
 def locate_stack(
     source: Path, name: str, datadir: str | Path | None, what: str, row: str
-) -> tuple[Path, bool]:
+) -> Located:
     """Find a stack; see `open_stacks` for where.
 
     Args:
@@ -251,28 +269,46 @@ def locate_stack(
         row: Where it is named, for messages.
 
     Returns:
-        The stack, and whether `datadir` or the working directory was needed to find it.
+        The stack.
 
     Raises:
         InputError: If there is no such file, naming every place that was tried.
     """
-    elsewhere = Path.cwd() if datadir is None else Path(datadir)
-    tried = [(source.parent / name, False), (elsewhere / name, True)]
-    above = list(source.parent.resolve().parents)[:ANCESTORS]
-    tried += [(parent / name, False) for parent in above]
-    if datadir is not None:
-        tried.append((elsewhere / Path(name).name, True))
-    for candidate, away in tried:
-        if _is_file(candidate):
-            return candidate, away
-    places = dict.fromkeys(str(path) for path, _ in tried)
-    raise InputError(
-        source,
-        f"no image stack at {', '.join(places)}",
-        f"the file that {what} names",
-        "Give the folder that the names are relative to as `datadir`.",
-        row=row,
-    )
+    tried = _places(source, name, datadir)
+    found = [(place, away) for place, away in tried.items() if _is_file(place)]
+    if not found:
+        places = ", ".join(map(str, tried))
+        way_out = "Give the folder that the names are relative to as `datadir`."
+        raise MissingStackError(
+            source, f"no image stack at {places}", f"the file that {what} names", way_out, row=row
+        )
+    (taken, away), others = found[0], [place for place, _ in found[1:]]
+    remark = None
+    if datadir is not None and not away and taken != source:
+        remark = f"there is no {name} in {datadir} (`datadir`); {taken} is read"
+    elif source.is_symlink():
+        target = source.resolve().parent / name
+        if taken == target:
+            remark = f"a link; images are read from the folder of its target, {target}"
+        elif target in others and not target.samefile(taken):
+            remark = f"a link; {taken} is read, and not {target} beside its target"
+    return Located(taken, away, remark)
+
+
+def _places(source: Path, name: str, datadir: str | Path | None) -> dict[Path, bool]:
+    """Where a stack may be, and whether `datadir` or the working directory led there."""
+    if source.parent / name == source:
+        return {source: False}
+    own = [source.parent, source.resolve().parent] if source.is_symlink() else [source.parent]
+    above = [parent for folder in own for parent in [*folder.resolve().parents][:ANCESTORS]]
+    if datadir is None:
+        places = {folder / name: False for folder in own} | {Path.cwd() / name: True}
+    else:
+        places = {Path(datadir) / name: True, Path(datadir) / Path(name).name: True}
+        places |= {folder / name: False for folder in own}
+    for folder in above:
+        places.setdefault(folder / name, False)
+    return places
 
 
 def _is_file(path: Path) -> bool:

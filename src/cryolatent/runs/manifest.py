@@ -105,7 +105,8 @@ class Manifest(BaseModel):
             parents=parents,
             device=device,
             domain=source.domain,
-            input=source.source.resolve(),
+            # a link stays one: its folder is where images are looked for
+            input=source.source.absolute(),
             input_sha256=input_digest(source),
             particles=len(source),
             box=geometry.box,

@@ -172,13 +172,14 @@ class Run(Recorder):
         return Run(self.path, config, self.manifest)
 
     def open_stack(self) -> ParticleStack:
-        """Open the particles that the run was trained on.
+        """Open the particles that the run was trained on, and make sure that they are the same.
 
         Returns:
             The stack, with the run's own options.
 
         Raises:
-            InputError: If the input is not there or cannot be read, or is no particle file.
+            InputError: If the input is not there, cannot be read, is no particle file or has
+                changed.
         """
         if self.manifest.domain != "particles":
             raise InputError(
@@ -188,6 +189,7 @@ class Run(Recorder):
                 "Its page is that of cryolatent mnist.",
             )
         stack = open_particles(self.manifest.input, **self.config.data.reading())
+        self.check_input(stack)
         return stack.levelled(self.noise_levels())
 
     def noise_levels(self) -> NoiseLevels | None:
@@ -198,19 +200,6 @@ class Run(Recorder):
         """
         path = self.path / NOISE
         return NoiseLevels.model_validate_json(path.read_bytes()) if path.exists() else None
-
-    def open_unchanged_stack(self) -> ParticleStack:
-        """Open the particles that the run was trained on, and make sure that they are the same.
-
-        Returns:
-            The stack, as `open_stack` returns it.
-
-        Raises:
-            InputError: If the input is not there, cannot be read, or has changed.
-        """
-        stack = self.open_stack()
-        self.check_input(stack)
-        return stack
 
     def check_input(self, source: Source) -> None:
         """Make sure that examples are those that the run was begun with.

@@ -8,7 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.config.infer import InferConfig
-from cryolatent.data import ParticleStack, Source, Tables, further_levels, open_particles
+from cryolatent.data import (
+    MissingStackError,
+    ParticleStack,
+    Source,
+    Tables,
+    further_levels,
+    open_particles,
+)
 from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal, Distribution, Fitted
 from cryolatent.models.latents import Latents
@@ -50,7 +57,8 @@ def open_unseen(
     Args:
         run: The run.
         particles: A file of any particles.
-        datadir: Folder that image names are relative to; by default the run's.
+        datadir: Folder that image names are relative to; by default the particle file's own, or
+            the run's if an image is not there.
         invert_contrast: Whether to negate the images; by default as the run did. Between
             cryoSPARC's files, which know the sign of their images, and others there is no default.
         tables: Files that complete the particle file.
@@ -75,14 +83,24 @@ def open_unseen(
             "Say whether its images are to be negated; the sign that a .cs file gives, or that "
             "images were packed with, is applied anyway.",
         )
-    stack = open_particles(
-        particles,
-        datadir=data.datadir if datadir is None else datadir,
-        invert_contrast=data.invert_contrast if invert_contrast is None else invert_contrast,
-        symmetry=data.symmetry,
-        tables=tables,
-        noise_groups=data.noise_groups,
-    )
+    inverted = data.invert_contrast if invert_contrast is None else invert_contrast
+
+    def opened(folder: Path | None) -> ParticleStack:
+        return open_particles(
+            particles,
+            datadir=folder,
+            invert_contrast=inverted,
+            symmetry=data.symmetry,
+            tables=tables,
+            noise_groups=data.noise_groups,
+        )
+
+    try:
+        stack = opened(datadir)
+    except MissingStackError:
+        if datadir is not None or data.datadir is None:
+            raise
+        stack = opened(data.datadir)
     if stack.disc.box != manifest.box:
         raise InputError(
             particles,
