@@ -91,7 +91,7 @@ def test_a_link_is_trained_and_used_alike(tmp_path: Path, capsys: pytest.Capture
     for name in ("volumes", "analyze", "export", "resume"):
         capsys.readouterr()
         assert run(commands(tmp_path)[name]) == 0
-        assert "a link; " in capsys.readouterr().err
+        assert "a link; " in capsys.readouterr().out
     np.testing.assert_array_equal(read_volume(tmp_path / "out" / "volume_0.mrc")[0], first)
 
 

@@ -277,3 +277,40 @@ def test_stacks_of_one_last_name_are_not_merged(files, tmp_path):
     files.particles["rlnImageName"] = ["1@x.mrcs", "2@x.mrcs", "3@x.mrcs", "1@B/x.mrcs"]
     with pytest.raises(InputError, match=r"found x\.mrcs and B/x\.mrcs"):
         open_star(files.write(), datadir=flat)
+
+
+def test_stacks_of_tilted_images_are_refused_wherever_it_is_said(files):
+    files.write()
+    text = files.star.read_text()
+    general = "data_general\n\n_rlnTomoSubTomosAre2DStacks  {}\n\n"
+    files.star.write_text(general.format(0) + text)
+    assert len(open_star(files.star)) == 4
+    loop = general.replace("_rln", "loop_\n_rln").replace("  {}", " #1\n{}")
+    for said in (general, loop):
+        files.star.write_text(said.format(1) + text)
+        with pytest.raises(InputError, match=r"stacks of tilted images \(rlnTomoSubTomosAre2DSta"):
+            open_star(files.star)
+        with pytest.raises(InputError, match="stacks of tilted images"):
+            open_mixed(files.star)
+
+
+TILTED = {
+    "frames": ({"rlnTomoVisibleFrames": "[1,1,0]"}, "stacks of tilted images"),
+    "Warp": ({"rlnMicrographName": "TS_01.tomostar"}, "tilted images of Warp or M"),
+    "WarpTools": ({"rlnTomoName": "TS_01.tomostar"}, "tilted images of Warp or M"),
+    "M": ({"rlnGroupName": "001_TS_01", "rlnCtfBfactor": [0, -4, -8, -12]}, "a B-factor for each"),
+}
+
+
+@pytest.mark.parametrize("what", TILTED)
+def test_tilt_series_of_other_programs_are_refused(files, what):
+    columns, found = TILTED[what]
+    files.particles = files.particles.assign(**columns)
+    with pytest.raises(InputError, match=found):
+        open_star(files.write())
+
+
+def test_groups_of_micrographs_are_no_tilt_series(files):
+    groups = {"rlnGroupName": "group_1", "rlnCtfBfactor": [10, 20, 10, 20]}
+    files.particles = files.particles.assign(**groups, rlnMicrographName="a.mrc")
+    assert len(open_star(files.write())) == 4

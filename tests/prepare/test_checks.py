@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from builders import small_stack
+from cryolatent.data.contrast import contrast_score
 from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.physics import Poses
 from cryolatent.prepare.checks import (
-    contrast_score,
     find_all,
     image_findings,
     image_moments,

@@ -13,6 +13,7 @@ from cryolatent.analysis.reconstruction import (
     write_maps,
 )
 from cryolatent.analysis.summary import Record
+from cryolatent.data.contrast import warn_of_contrast
 from cryolatent.errors import InputError
 from cryolatent.io.files import new_folder, write_text_atomically
 from cryolatent.models.latents import Latents
@@ -127,6 +128,7 @@ def local_volumes(
         )
     centres = _named(run, latents, at) if at else clusters_of(run, clusters, seed).medoids
     stack = run.open_stack().select_ids(latents.ids)
+    warn_of_contrast(stack)
     with new_folder(folder) as partial:
         made = []
         for number, centre in enumerate(centres):

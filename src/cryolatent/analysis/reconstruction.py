@@ -11,6 +11,7 @@ from torch import Tensor
 from cryolatent.analysis.summary import Record
 from cryolatent.data import ParticleStack
 from cryolatent.data.backprojection import backproject, noise_spectrum
+from cryolatent.data.contrast import warn_of_contrast
 from cryolatent.errors import InputError
 from cryolatent.io import read_mask, write_volume
 from cryolatent.io.files import new_folder, write_text_atomically
@@ -237,6 +238,7 @@ def write_reconstruction(
         InputError: As `reconstruct`, and if the folder is not free.
     """
     Run.check_free(folder)
+    warn_of_contrast(stack)
     made = reconstruct(stack, mask=mask, seed=seed, stage=stage)
     summary = ReconstructionSummary.of(made)
     with new_folder(folder) as partial:

@@ -61,7 +61,7 @@ def run(tokens: Sequence[str]) -> int:
 
 @contextmanager
 def shown_warnings() -> Iterator[None]:
-    """Show what looks wrong in an input as one line, once.
+    """Show what looks wrong in an input as one line, once, above the results.
 
     Yields:
         Nothing.
@@ -74,7 +74,7 @@ def shown_warnings() -> Iterator[None]:
             usual(message, category, *place)
         elif str(message) not in shown:
             shown.add(str(message))
-            print(f"cryolatent: warning: {with_flags(str(message))}.", file=sys.stderr)
+            print(f"warning: {with_flags(str(message))}.", flush=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)

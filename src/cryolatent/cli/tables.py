@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cryolatent.analysis import Estimate, Summary
+from cryolatent.data.contrast import DOUBT, contrast_evidence
 from cryolatent.prepare.checks import ParticleFinding
-from cryolatent.prepare.packing import DOUBT, Packed, contrast_evidence
+from cryolatent.prepare.packing import Packed
 from cryolatent.runs.run import Run
 from cryolatent.studies.reproduce.experiments import Experiment
 

@@ -16,6 +16,7 @@ from cryolatent.data.particle_file import AUTO, ParticleFile
 from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import open_stacks, warn_of_headers
+from cryolatent.data.units import refuse_wrong_units
 from cryolatent.errors import InputError
 from cryolatent.physics import CTF, Poses
 
@@ -178,6 +179,7 @@ def _open(
     _check_shells(file.path, shells, images.box)
     own = tables.ctf is None
     ctf = file.ctf() if own else read_ctf(Path(tables.ctf or ""), count, images.box)
+    refuse_wrong_units(file.path if own else Path(tables.ctf or ""), ctf)
     _check_pixel_sizes(file, ctf)
     phases, matrices = file.phases() if own else None, file.magnification()
     pixel_sizes = ctf.pixel_size_angstrom.double().numpy()

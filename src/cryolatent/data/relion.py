@@ -4,6 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
@@ -41,13 +42,7 @@ class RelionFile(ParticleFile):
     def __init__(self, path: Path, mixed: bool = False) -> None:
         super().__init__(path)
         self.table: StarTable = read_star(path)
-        for column, bad, found in (
-            ("rlnImageDimensionality", 3, "subtomograms"),
-            ("rlnTomoSubTomosAre2DStacks", 1, "stacks of tilted images"),
-        ):
-            if column in self.table and (self.table.numbers(column) == bad).any():
-                way_out = "Extract two-dimensional particle images."
-                raise InputError(path, f"{found} ({column} = {bad})", IMAGES, way_out)
+        _refuse_tilt_series(self.table)
         refuse_unsupported(self.table)
         if not mixed:
             _one_image_size(self)
@@ -121,6 +116,48 @@ class RelionFile(ParticleFile):
         if "rlnOpticsGroup" not in self.table.particles:
             return row
         return f"optics group {self.table.particles['rlnOpticsGroup'].iloc[particle]}, {row}"
+
+
+def _refuse_tilt_series(table: StarTable) -> None:
+    """What tomography programs write for particles that were seen in several tilted images."""
+    for column, bad, found in (
+        ("rlnImageDimensionality", 3, "subtomograms"),
+        ("rlnTomoSubTomosAre2DStacks", 1, "stacks of tilted images"),
+    ):
+        if column in table and (table.numbers(column) == bad).any():
+            raise _tilted(table, f"{found} ({column} = {bad})")
+    if "rlnTomoVisibleFrames" in table:
+        raise _tilted(table, "stacks of tilted images (rlnTomoVisibleFrames)")
+    for column in ("rlnMicrographName", "rlnTomoName"):
+        if column in table:
+            names = table.strings(column).astype(str)
+            if names.str.endswith(".tomostar").any():
+                raise _tilted(table, f"tilted images of Warp or M ({column} = {names.iloc[0]})")
+    if _has_doses(table):
+        raise _tilted(table, "tilted images (a B-factor for each image of rlnGroupName)")
+
+
+def _has_doses(table: StarTable) -> bool:
+    """Whether groups have a stack each and a B-factor for each image, as M writes particles."""
+    if "rlnGroupName" not in table or "rlnCtfBfactor" not in table:
+        return False
+    group, stack = (
+        pd.factorize(table.strings(column).astype(str).str.rpartition("@")[2])[0]
+        for column in ("rlnGroupName", "rlnImageName")
+    )
+    several = np.bincount(group)[group] > 2
+    pairs = (
+        np.unique(np.stack([group, other], axis=1)[several], axis=0)
+        for other in (stack, table.numbers("rlnCtfBfactor"))
+    )
+    stacks, doses = (len(found) for found in pairs)
+    return (
+        bool(several.any()) and stacks == len(np.unique(group[several])) and doses == several.sum()
+    )
+
+
+def _tilted(table: StarTable, found: str) -> InputError:
+    return InputError(table.path, found, IMAGES, "Extract two-dimensional particle images.")
 
 
 def _one_image_size(file: RelionFile) -> None:

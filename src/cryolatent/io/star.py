@@ -46,7 +46,8 @@ class StarTable:
         return len(self.particles)
 
     def __contains__(self, column: str) -> bool:
-        return column in self.particles or (self.optics is not None and column in self.optics)
+        tables = (self.particles, self.optics, self.general)
+        return any(table is not None and column in table for table in tables)
 
     def numbers(self, column: str, default: float | None = None) -> np.ndarray:
         """A numeric column, one value per particle, taken from its optics group if it is there.
@@ -100,8 +101,10 @@ class StarTable:
 
     def _entries(self, column: str) -> tuple[pd.Series, np.ndarray | slice]:
         """A column of the table that has it, and its row for each particle."""
-        if column in self.particles or self.optics is None:
+        if column in self.particles:
             return pd.Series(self.particles[column]), slice(None)
+        if self.optics is None or column not in self.optics:
+            return pd.Series(pd.DataFrame(self.general)[column]), np.zeros(len(self), dtype=int)
         return pd.Series(self.optics[column]), self._optics_rows
 
     @cached_property

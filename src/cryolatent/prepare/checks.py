@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from cryolatent.data.stack import ROTATION_TOLERANCE, ParticleStack
-from cryolatent.physics import disc_to_images, rotation_defect, shift_phases
+from cryolatent.data.stack import ROTATION_TOLERANCE
+from cryolatent.physics import rotation_defect
 from cryolatent.prepare.normalise import normalise
 from cryolatent.prepare.opening import Opened
 from cryolatent.prepare.resample import Frame, resample
@@ -18,8 +18,7 @@ SPREAD_FACTOR = 3.0  # standard deviation against the median's
 SPREADS = 8.0  # and this many robust standard deviations of its logarithm
 DEFOCUS_ANGSTROM = (300.0, 100_000.0)
 ASTIGMATISM_ANGSTROM = 20_000.0
-CONTRAST_IMAGES, CONTRAST_CHUNK = 1000, 64
-FEWEST, CENTRE, EDGE = 16, 0.5, 0.9
+FEWEST = 16
 FLAT_BACKGROUND = (
     "a background without noise",
     "pixels beyond the particle's radius that vary, or no normalisation",
@@ -311,41 +310,6 @@ def repeat_findings(opened: Opened) -> list[ParticleFinding]:
         expected = "a file that is symmetry-expanded on purpose"
         found.append(_finding(opened, min(others), "repeated image", what, expected, bad=False))
     return found
-
-
-def contrast_score(stack: ParticleStack) -> float | None:
-    """How bright particles are against their background once phases are flipped.
-
-    Images are multiplied by the sign of their transfer functions and centred; the mean of the
-    inner half of the box less that of what is beyond 0.9 of it is averaged over the images of up to
-    1,000 particles.
-
-    Args:
-        stack: The particles.
-
-    Returns:
-        That average in standard errors: negative for dark particles. None of fewer than 16
-        images.
-    """
-    if len(stack) < FEWEST:
-        return None
-    picked = torch.linspace(0, len(stack) - 1, min(len(stack), CONTRAST_IMAGES)).long()
-    axis = torch.arange(stack.disc.box) - stack.disc.box // 2
-    distance = torch.sqrt((axis[:, None] ** 2 + axis**2).float()) / (stack.disc.box / 2)
-    inside, outside = distance < CENTRE, distance > EDGE
-    differences = []
-    for index in picked.split(CONTRAST_CHUNK):
-        rows, owner = stack.observations(index)
-        ctf = stack.ctf[rows]
-        shifts = stack.poses[rows].shifts_angstrom / ctf.pixel_size_angstrom[:, None]
-        flip = ctf.evaluate(stack.disc.cycles_per_pixel).sign()
-        centred = flip * shift_phases(stack.disc, -shifts)
-        images = disc_to_images(stack.evidence(rows, owner).images * centred, stack.disc)
-        scale = images[:, outside].std(dim=1)
-        difference = images[:, inside].mean(dim=1) - images[:, outside].mean(dim=1)
-        differences.append(difference / scale)
-    values = torch.cat(differences).double()
-    return float(values.mean() / (values.std() / len(values) ** 0.5).clamp(min=1e-12))
 
 
 def _finding(

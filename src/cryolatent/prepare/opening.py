@@ -12,6 +12,7 @@ from cryolatent.data.door import Tables, is_packed, particle_file
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import ImageNames, open_mixed_stacks, warn_of_headers
+from cryolatent.data.units import refuse_wrong_units
 from cryolatent.errors import InputError
 from cryolatent.physics import CTF, Poses
 from cryolatent.prepare.resample import Frame, Part, ResampledImages
@@ -151,6 +152,7 @@ def open_mixed(
         box[rows] = side
     own = tables.ctf is None
     ctf = file.ctf() if own else read_ctf(Path(tables.ctf or ""), count, box)
+    refuse_wrong_units(file.path if own else Path(tables.ctf or ""), ctf)
     pixel = ctf.pixel_size_angstrom.double().numpy()
     phases, matrices = file.phases() if own else None, file.magnification()
     parts, part, position = [], np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)

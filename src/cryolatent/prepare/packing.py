@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 import cryolatent
+from cryolatent.data.contrast import contrast_evidence, contrast_score
 from cryolatent.data.packed import (
     INDEX,
     MANIFEST,
@@ -25,7 +26,7 @@ from cryolatent.data.stack import ParticleStack
 from cryolatent.data.statistics import StackStatistics, scan
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_atomically, write_text_atomically
-from cryolatent.prepare.checks import Background, ParticleFinding, contrast_score, find_all, measure
+from cryolatent.prepare.checks import Background, ParticleFinding, find_all, measure
 from cryolatent.prepare.findings import refuse, write_findings
 from cryolatent.prepare.journal import JOURNAL, write_images
 from cryolatent.prepare.normalise import NormalisedImages
@@ -37,7 +38,6 @@ from cryolatent.progress import Stage, silent
 PLAN = "preparing.json"
 SAMPLE = 1000
 DARK = -8.0  # standard errors at which there is no doubt
-DOUBT = -3.0
 
 
 @dataclass(frozen=True)
@@ -311,19 +311,6 @@ def _check_contrast(stack: ParticleStack, packing: Packing) -> float | None:
             "Add `invert_contrast=True`; or `invert_contrast=False` if you know better.",
         )
     return score
-
-
-def contrast_evidence(score: float) -> str:
-    """Say what the contrast is judged by.
-
-    Args:
-        score: What `contrast_score` found.
-
-    Returns:
-        A clause.
-    """
-    side = "below" if score < 0 else "above"
-    return f"phase-flipped centres are {abs(score):.1f} standard errors {side} the background"
 
 
 def _begin(

@@ -6,6 +6,7 @@ import torch
 
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import NoiseLevels, ParticleStack, Source, scan
+from cryolatent.data.contrast import warn_of_contrast
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.setting import Setting
 from cryolatent.physics.devices import device_named
@@ -38,7 +39,10 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     config = config.model_copy(update={"data": data})
     options = config.resolved()
     # what cannot be shown is said before anything is read
-    setting, levels = measured(options, as_shown(options, source), watch or Watch())
+    shown = as_shown(options, source)
+    if isinstance(source, ParticleStack):
+        warn_of_contrast(source)
+    setting, levels = measured(options, shown, watch or Watch())
     shown = as_shown(options, levelled(source, levels))
     system, method = build(options, setting), method_of(options, setting)
     method.check(system, shown)
