@@ -168,7 +168,8 @@ def test_optics_that_are_not_modelled_are_refused_by_name(project, field):
     given = columns(project)
     given[field] = given[field] + 0.0
     given[field][2] += 0.3
-    with pytest.raises(InputError, match=f"particle row 3: found {field} = "):
+    way_out = "rlnMagMat00" if field == "ctf/anisomag" else "`ctf`"
+    with pytest.raises(InputError, match=f"particle row 3: found {field} = .*{way_out}"):
         open_particles(save(project.folder / "J2" / "particles.cs", given))
 
 
@@ -243,3 +244,74 @@ def test_other_content_is_refused(tmp_path):
         open_particles(path)
     with pytest.raises(InputError, match="no such file"):
         open_particles(tmp_path / "missing.cs")
+
+
+def apart(project, name: str, values: float) -> Path:
+    """A passthrough file of all particles with another defocus."""
+    given = {k: v for k, v in columns(project).items() if k == "uid" or k.startswith("ctf/")}
+    return save(project.folder / "J2" / name, given | {"ctf/df1_A": np.full(4, values)})
+
+
+def bare(project, name: str) -> Path:
+    return save(project.folder / "J2" / name, without("ctf/")(columns(project)))
+
+
+@pytest.mark.parametrize("order", [("J2_", "J1_"), ("J2_", "J3_"), ("P1_J2_", "P1_J20_")])
+def test_the_passthrough_file_of_the_same_job_is_read(project, order):
+    own, stale = order
+    path = bare(project, f"cryosparc_{own}005_particles.cs")
+    right = apart(project, f"{own}passthrough_particles.cs", 20_000)
+    apart(project, f"{stale}passthrough_particles.cs", 30_000)
+    stack = open_particles(path)
+    assert stack.ctf.defocus_u_angstrom.tolist() == [20_000] * 4
+    assert stack.tables == (path, right)
+
+
+def test_passthrough_files_that_differ_are_refused_and_one_can_be_named(project):
+    path = bare(project, "particles.cs")
+    files = [apart(project, f"J{job}_passthrough.cs", 1e4 * job) for job in (1, 2)]
+    with pytest.raises(InputError, match=r"ctf/\w+ in J1_passthrough\.cs and another in J2_pass"):
+        open_particles(path)
+    stack = open_particles(path, tables=Tables(passthrough=files[1]))
+    assert stack.ctf.defocus_u_angstrom.tolist() == [20_000] * 4
+    apart(project, "J1_passthrough.cs", 20_000)
+    assert open_particles(path).ctf.defocus_u_angstrom.tolist() == [20_000] * 4
+
+
+def test_passthrough_file_beside_the_target_of_a_link(project):
+    path = bare(project, "particles.cs")
+    apart(project, "J2_passthrough.cs", 20_000)
+    (project.folder / "J4").mkdir()
+    link = project.folder / "J4" / "linked.cs"
+    link.symlink_to(path)
+    assert open_particles(link).ctf.defocus_u_angstrom.tolist() == [20_000] * 4
+
+
+def test_a_large_header_is_read_and_other_classes_poses_are_named(project):
+    given = columns(project)
+    kinds = {f"alignments_class3D_{k}/{f}": np.zeros(4) for k in range(300) for f in ("pose", "x")}
+    fields = [(name, "<f4", (3,) if name.endswith("pose") else ()) for name in kinds]
+    for kept in (given, without("alignments3D")(given)):
+        path = save(project.folder / "J2" / "particles.cs", kept)
+        records = np.load(path)
+        wide = np.zeros(4, records.dtype.descr + fields)
+        for name in records.dtype.names:
+            wide[name] = records[name]
+        np.save(path.with_suffix(".npy"), wide)
+        path.with_suffix(".npy").rename(path)
+        if kept is given:
+            assert len(open_particles(path)) == 4
+    with pytest.raises(InputError, match=r"3D/pose .*, but alignments_class3D_0/pose"):
+        open_particles(path)
+
+
+def test_shifts_are_in_pixels_of_their_own_size(project):
+    given = columns(project)
+    halved = given | {"alignments3D/psize_A": np.full(4, 2.5)}
+    whole, half = (
+        open_particles(save(project.folder / "J2" / f"{name}.cs", fields)).poses.shifts_angstrom
+        for name, fields in (("a", given), ("b", halved))
+    )
+    torch.testing.assert_close(half, whole / 2)
+    own = open_particles(save(project.folder / "J2" / "c.cs", without("alignments3D/ps")(given)))
+    torch.testing.assert_close(own.poses.shifts_angstrom, whole / 2)

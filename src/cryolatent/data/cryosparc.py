@@ -1,5 +1,6 @@
 """cryoSPARC's particle files: images, poses and optics of every particle."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from cryolatent.io import read_cs
 from cryolatent.physics import CTF, Poses
 
 REFINE = "Give the particles of a refinement, or its passthrough file as `passthrough`."
+REPLACE = "Give transfer functions as `ctf` in place of the file's, or correct it in cryoSPARC."
+DISTORTED = "Write a STAR file with rlnMagMat00 ... rlnMagMat11, which are read."
+JOB = re.compile(r"J\d+(?!\d)")
 # field: value that means nothing
 REFUSED = {
     "ctf/scale": 1.0,
@@ -67,12 +71,16 @@ class CryosparcFile(ParticleFile):
                     "Give the passthrough file of the same job.",
                 )
             return [(self.given, records[rows])]
+        folders = dict.fromkeys((self.path.parent, self.path.resolve().parent))
+        beside = (sorted(folder.glob("*passthrough*.cs")) for folder in folders)
         found = []
-        for path in sorted(self.path.parent.glob("*passthrough*.cs")):
+        for path in next((paths for paths in beside if paths), []):
             if path != self.path:
                 rows, records = self._matched(path)
                 found += [(path, records[rows])] * bool((rows >= 0).all())
-        return found
+        jobs = set(JOB.findall(self.path.name))
+        own = [(path, records) for path, records in found if jobs & {*JOB.findall(path.name)}]
+        return own or found
 
     def _matched(self, path: Path) -> tuple[Int[np.ndarray, " n"], np.ndarray]:
         """For each particle its row in another file, or -1, and that file's records."""
@@ -85,19 +93,31 @@ class CryosparcFile(ParticleFile):
     def _find(self, field: str) -> tuple[Path, np.ndarray] | None:
         if field in (self.records.dtype.names or ()):
             return self.path, self.records[field]
-        for path, records in self.further:
-            if field in (records.dtype.names or ()):
-                return path, records[field]
-        return None
+        found = [
+            (path, records[field])
+            for path, records in self.further
+            if field in (records.dtype.names or ())
+        ]
+        for path, values in found[1:]:
+            if not np.array_equal(values, found[0][1]):
+                raise InputError(
+                    self.path,
+                    f"{field} in {found[0][0].name} and another in {path.name}",
+                    "one passthrough file of these particles",
+                    "Say which as `passthrough`.",
+                )
+        return found[0] if found else None
 
     def _column(self, field: str, width: int | None = None, unit: str = "") -> np.ndarray:
         """A field that must be there, finite and of one shape."""
         found = self._find(field)
         if found is None:
             looked = ", ".join(str(path.name) for path, _ in self.further) or "no passthrough file"
+            names = [name for name in self.records.dtype.names or () if name.endswith("/pose")]
+            others = f", but {names[0]} and {len(names) - 1} more" if names[1:] else ""
             raise InputError(
                 self.path,
-                f"no field {field} (nor in {looked})",
+                f"no field {field} (nor in {looked}){others}",
                 f"{field} for every particle",
                 REFINE,
             )
@@ -114,7 +134,14 @@ class CryosparcFile(ParticleFile):
         self._require(path, field, np.isfinite(numbers), "a finite number")
         return numbers
 
-    def _require(self, path: Path, field: str, good: np.ndarray, expected: str) -> None:
+    def _require(
+        self,
+        path: Path,
+        field: str,
+        good: np.ndarray,
+        expected: str,
+        way_out: str = "Correct or remove the particle.",
+    ) -> None:
         bad = np.flatnonzero(~good.reshape(len(self), -1).all(axis=1))
         if len(bad):
             value = (self._find(field) or (path, np.zeros(len(self))))[1][bad[0]]
@@ -122,7 +149,7 @@ class CryosparcFile(ParticleFile):
                 path,
                 f"{field} = {value}",
                 expected,
-                "Correct or remove the particle.",
+                way_out,
                 row=f"particle row {bad[0] + 1}",
             )
 
@@ -130,7 +157,8 @@ class CryosparcFile(ParticleFile):
         found, neutral = self._find(field), REFUSED[field]
         if found is not None:
             good = np.abs(found[1] - neutral) <= 1e-6
-            self._require(found[0], field, good, f"{neutral}, the only value that is modelled")
+            way_out = DISTORTED if field == "ctf/anisomag" else REPLACE
+            self._require(found[0], field, good, f"{neutral}, all that is modelled", way_out)
 
     def _positive(self, field: str) -> np.ndarray:
         values = self._column(field)

@@ -151,9 +151,8 @@ def _has_doses(table: StarTable) -> bool:
         for other in (stack, table.numbers("rlnCtfBfactor"))
     )
     stacks, doses = (len(found) for found in pairs)
-    return (
-        bool(several.any()) and stacks == len(np.unique(group[several])) and doses == several.sum()
-    )
+    groups = len(np.unique(group[several]))
+    return 0 < groups == stacks and doses == int(several.sum())
 
 
 def _tilted(table: StarTable, found: str) -> InputError:

@@ -8,6 +8,8 @@ from cryolatent.errors import InputError
 
 EARLIER = "cryolatent/"  # begins the names of fields that an export adds
 NEWER = b"\x94CSDAT"
+HEADER_BYTES = 1_000_000
+"""Longest list of fields: a classification into hundreds of classes has some 100 kB."""
 
 
 def read_cs(path: str | Path) -> np.ndarray:
@@ -36,7 +38,7 @@ def read_cs(path: str | Path) -> np.ndarray:
                     "Save it with Dataset.save(path, format=1), or give the job's own file.",
                 )
             stream.seek(0)
-            table = np.load(stream, allow_pickle=False)
+            table = np.load(stream, allow_pickle=False, max_header_size=HEADER_BYTES)
     except InputError:
         raise
     except Exception as error:
