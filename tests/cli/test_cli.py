@@ -408,3 +408,15 @@ def test_signal_leaves_a_run_that_resumes(
     assert stopped.manifest.status == "interrupted"
     epochs = str(len(stopped.entries()) + 1)
     assert run(["train", "-o", str(out), "--resume", "--epochs", epochs]) == 0
+
+
+def test_output_that_takes_ascii_only_gets_a_question_mark(tmp_path):
+    small_stack(tmp_path / "data")
+    command = ["backproject", str(tmp_path / "data" / "particles.star"), "-o", str(tmp_path / "m")]
+    script = f"from cryolatent.cli import main; main({command!r})"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert " ? (FSC 0.143)" in done.stdout

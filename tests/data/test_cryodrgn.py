@@ -183,3 +183,17 @@ def test_project_trains_resumes_and_notices_changes(project, tmp_path, monkeypat
     poses_with(project, 1, lambda r: r[[1, 2, 0]])
     assert run(["train", "-o", str(out), "--resume", "--epochs", "3"]) == 2
     assert "another content than when the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("number", [int, np.int32, np.int64, np.uint8])
+def test_indices_may_be_whole_numbers_of_any_make(project, kind, number):
+    path = dump(project.folder / "ind.pkl", kind(number(i) for i in (2, 0)))
+    assert open_project(project, ind=path).source_rows.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("entries", [[np.float64(1.0)], [np.bool_(True)], [np.arange(2)], [1.0]])
+def test_entries_that_are_no_whole_numbers_are_named(project, entries):
+    path = dump(project.folder / "ind.pkl", entries)
+    with pytest.raises(InputError, match="no list of whole numbers"):
+        open_project(project, ind=path)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cryolatent.data import open_star
+from cryolatent.errors import InputWarning
 
 
 def test_relions_halves_are_kept(files):
@@ -38,3 +39,12 @@ def test_copies_of_one_particle_stay_in_one_half(files):
     for seed in range(10):
         first, second = (set(half.tolist()) for half in stack.split(seed))
         assert {frozenset(first), frozenset(second)} == {frozenset({0, 2}), frozenset({1, 3})}
+
+
+@pytest.mark.parametrize("only", [1, 2])
+def test_one_half_alone_is_halved_at_random_and_said(files, only):
+    files.particles["rlnRandomSubset"] = only
+    with pytest.warns(InputWarning, match=f"all particles are of half-set {only}; halves"):
+        first, second = open_star(files.write()).split(seed=3)
+    assert sorted([*first.tolist(), *second.tolist()]) == [0, 1, 2, 3]
+    assert len(first) == len(second)

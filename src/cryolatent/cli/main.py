@@ -1,5 +1,6 @@
 """The entry point: exit codes and errors."""
 
+import io
 import signal
 import sys
 import traceback
@@ -30,6 +31,10 @@ def main(tokens: Sequence[str] | None = None) -> None:
     Args:
         tokens: Command line without the program's name; the process's own if left out.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # an Å on a terminal without one must not end a finished computation
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:] if tokens is None else tokens))
 
 

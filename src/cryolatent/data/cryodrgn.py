@@ -185,9 +185,9 @@ def read_indices(path: str | Path, count: int) -> Int[Tensor, " n"]:
     """
     what = f"a list of particles from 0 to {count - 1}"
     found = _load_npy(path, what) if Path(path).suffix == ".npy" else _one(path, what)
-    if isinstance(found, list):
-        whole = all(type(i) is int and abs(i) < LARGEST for i in found)
-        found = np.array(found, dtype=np.int64) if whole else None
+    if isinstance(found, list | tuple):
+        whole = [_whole(entry) for entry in found]
+        found = None if None in whole else np.array(whole, dtype=np.int64)
     if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype.kind not in "iu":
         is_mask = isinstance(found, np.ndarray) and found.dtype.kind == "b"
         raise InputError(
@@ -208,6 +208,13 @@ def read_indices(path: str | Path, count: int) -> Int[Tensor, " n"]:
                 path, f"particle {found[at]}{twice}", what, SAME, row=f"entry {at + 1}"
             )
     return torch.from_numpy(found.astype(np.int64))
+
+
+def _whole(entry: Any) -> int | None:
+    """A whole number of Python or of NumPy; None if it is none, or too large."""
+    if isinstance(entry, np.ndarray) and entry.ndim == 0 and entry.dtype.kind in "iu":
+        entry = entry.item()
+    return entry if type(entry) is int and abs(entry) < LARGEST else None
 
 
 def read_latents(path: str | Path) -> tuple[Float[np.ndarray, "n z"], Float[np.ndarray, "n z"]]:

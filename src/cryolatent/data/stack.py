@@ -1,5 +1,6 @@
 """Particles and their observations, lazily."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from cryolatent.data.batch import Evidence, Twin
 from cryolatent.data.images import ImageSource
 from cryolatent.data.noise import NoiseLevels
 from cryolatent.data.source import Domain, Geometry, Source
-from cryolatent.errors import InputError
+from cryolatent.errors import InputError, InputWarning
 from cryolatent.physics import (
     CTF,
     FourierDisc,
@@ -300,7 +301,16 @@ class ParticleStack(Source):
             Particles of the first and of the second half, each in ascending order.
         """
         half = self.half_set
-        if not np.isin(half, (1, 2)).all():
+        known = np.isin(half, (1, 2)).all()
+        if known and len(self) > 1 and (half == half[0]).all():
+            warnings.warn(
+                f"{self.source}: all particles are of half-set {half[0]}; halves are drawn at "
+                "random",
+                InputWarning,
+                stacklevel=2,
+            )
+            known = False
+        if not known:
             half = np.where(self._drawn(seed) < 0.5, 1, 2)
         first, second = (torch.from_numpy(np.flatnonzero(half == side)) for side in (1, 2))
         return first, second

@@ -22,8 +22,12 @@ def kernel(function: Callable) -> Callable:
     Returns:
         The compiled function.
     """
-    compile_ = numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
-    return compile_(inspect.unwrap(function))
+    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    plain = inspect.unwrap(function)
+    try:
+        return numba.njit(cache=True, **options)(plain)
+    except RuntimeError:  # neither the installation nor a home can be written to
+        return numba.njit(**options)(plain)
 
 
 NEAREST, TRILINEAR = 1, 8

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from cryolatent.errors import InputError
 from cryolatent.io.files import void, write_atomically
 from cryolatent.models.beliefs import Beliefs
 from cryolatent.models.distributions import from_columns
@@ -76,6 +77,21 @@ def read_rows(path: Path) -> Rows:
     return Rows(ids, from_columns(columns))
 
 
+def damaged(path: Path, error: Exception) -> InputError:
+    """What is to be said of a run's file that cannot be read.
+
+    Args:
+        path: The file.
+        error: What its reader said.
+
+    Returns:
+        The error.
+    """
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    way_out = "Copy the run again from where it is whole, or train it again."
+    return InputError(path, f"a damaged file ({reason})", "what training wrote", way_out)
+
+
 def _write_columns(
     path: Path,
     ids: np.ndarray,
@@ -100,7 +116,10 @@ def _lists(column: Tensor, counts: Tensor) -> pa.ListArray:
 
 def _read_columns(path: Path) -> tuple[np.ndarray, dict[str, Tensor], Int[Tensor, " n"]]:
     """Names, the other columns, and how many observations each particle has."""
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, error) from None
     counts = torch.ones(len(table), dtype=torch.int64)
     columns = {}
     for name in table.column_names:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cryolatent.config.training import TrainConfig
@@ -22,6 +23,7 @@ from cryolatent.io.files import (
 )
 from cryolatent.models.latents import Latents, Rows
 from cryolatent.runs.latents import (
+    damaged,
     read_latents,
     read_rows,
     write_latents,
@@ -307,7 +309,7 @@ class Run(Recorder):
         entries = {entry["step"]: entry for entry in self._index()}
         step = max(entries, default=0) if step is None else step
         path = self.path / "checkpoints"
-        if step not in entries or not (path / entries[step]["file"]).exists():
+        if step not in entries:
             raise InputError(
                 path,
                 f"checkpoints of steps {sorted(entries)}",
@@ -315,7 +317,10 @@ class Run(Recorder):
                 "Begin a new run.",
             )
         entry = entries[step]
-        tensors = load_file(path / entry["file"])
+        try:
+            tensors = load_file(path / entry["file"])
+        except (OSError, SafetensorError) as error:
+            raise damaged(path / entry["file"], error) from None
         return Checkpoint(tensors, entry["position"], entry.get("z_dim"))
 
     @property
@@ -327,7 +332,10 @@ class Run(Recorder):
 
     def _index(self) -> list[dict[str, Any]]:
         path = self.path / "checkpoints" / "index.json"
-        return json.loads(path.read_text())["checkpoints"] if path.exists() else []
+        try:
+            return json.loads(path.read_text())["checkpoints"] if path.exists() else []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise damaged(path, error) from None
 
     def write_choices(self, choices: list[Choice]) -> None:
         """Write ``choices.json``.
@@ -399,6 +407,9 @@ class Run(Recorder):
         Raises:
             InputError: If it has not.
         """
+        if not self.is_finished and self.manifest.status == "finished":
+            missing = self.path / "latents" / f"{FINAL}.parquet"
+            raise damaged(missing, FileNotFoundError("no such file"))
         if not self.is_finished:
             raise InputError(
                 self.path,

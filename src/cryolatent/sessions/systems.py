@@ -10,6 +10,7 @@ from cryolatent.data.source import AnySource, Geometry
 from cryolatent.models.registry import METHODS
 from cryolatent.models.setting import Setting
 from cryolatent.models.system import System, assemble
+from cryolatent.runs.latents import damaged
 from cryolatent.runs.run import Run
 from cryolatent.train.method import Method
 from cryolatent.train.recorder import SEARCHING, STATES
@@ -77,7 +78,11 @@ def restore(run: Run) -> System:
     if checkpoint.z_dim == SEARCHING:
         run.check_finished()
     system = build(run.options, setting_of(run))
-    system.load(checkpoint.tensors)
+    try:
+        system.load(checkpoint.tensors)
+    except (KeyError, RuntimeError) as error:
+        # a config.toml that was cut short is one of other options
+        raise damaged(run.path / "config.toml", error) from None
     return system
 
 
