@@ -22,6 +22,7 @@ import numpy as np
 from cyclopts import App
 
 from benchmarks.relion_images import project_again
+from benchmarks.small_parts import write_states
 
 RESULTS = Path(__file__).parent / "results" / "honesty"
 FIRST_SEED = 1000
@@ -136,6 +137,19 @@ def rare(seeds: int) -> Iterator[Case]:
                 yield _case(f"{name}, --trust all", seed, "exact", base, "all")
 
 
+SMALL = {"1.4 %": ("LH0",), "2.6 %": ("L70",), "4.6 %": ("L70", "LD0")}
+
+
+def small(seeds: int) -> Iterator[Case]:
+    """Two equal states that differ by so much of the mass, at true and at wrong poses."""
+    for seed in range(seeds):
+        for share, chains in SMALL.items():
+            base = {"particles": 4000, "snr": 0.05}
+            wrong = {"angle_error": 3.0, "shift_error": 0.5}
+            yield _case(f"{share} of the mass", seed, "exact", base) | {"chains": chains}
+            yield _case(f"{share}, 3°", seed, "exact", base | wrong) | {"chains": chains}
+
+
 def motion(seeds: int) -> Iterator[Case]:
     """A protuberance that turns by 40°, at true and at wrong poses."""
     for seed in range(seeds):
@@ -153,6 +167,7 @@ PIECES = {
     "relion": relion,
     "states": states,
     "rare": rare,
+    "small": small,
     "motion": motion,
 }
 
@@ -225,7 +240,10 @@ def measure(case: Case, folder: Path, first_seed: int = FIRST_SEED) -> dict[str,
 
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        simulate(SimulateConfig(**case["data"], seed=first_seed + case["seed"]), folder / "data")
+        data = case["data"]
+        if "chains" in case:
+            data = data | write_states(folder / "model", case["chains"])
+        simulate(SimulateConfig(**data, seed=first_seed + case["seed"]), folder / "data")
         if case.get("relion"):
             project_again(folder / "data", first_seed + case["seed"], case["data"]["snr"])
         stack = open_particles(folder / "data" / "particles.star")

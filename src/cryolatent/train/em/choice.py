@@ -1,7 +1,7 @@
 """How many dimensions, how many states: what particles kept aside say."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.models.contrast import Contrast
@@ -23,32 +23,33 @@ PATIENCE = 3
 
 
 def choose_dimensions(
-    held: Terms, contrast: Contrast, first: Bool[Tensor, " n"]
+    held: Terms, contrast: Contrast, part: Int[Tensor, " n"]
 ) -> tuple[Choice, Float[Tensor, "d d"]]:
     """Compare the evidence of particles kept aside under subspaces of more and more dimensions.
 
     Volumes fit the noise of the particles that they were made from: for others they are too large,
     and dimensions of noise are as large as those of the molecule. So the covariance of the latent
     is fitted to particles kept aside, and its first principal axes are compared on others of them:
-    two halves, each under the covariance of the other.
+    each part under the covariance of all others.
 
     Args:
         held: Particles that no volume was made from.
         contrast: Prior of the contrast.
-        first: Which of them make the first half.
+        part: Which part each of them belongs to.
 
     Returns:
         The curve from no dimension up, and the choice; and from the latent of the axes, in the
         order of falling variance, to that of the subspace.
     """
     numbers = list(range(held.inner.shape[1]))
-    halves = [held.at(first), held.at(~first)]
-    axes = [principal_axes(half, contrast) for half in halves]
+    parts = part.unique().tolist()
+    shown = [held.at(part == number) for number in parts]
+    axes = [principal_axes(held.at(part != number), contrast) for number in parts]
     gains = []
     for d in numbers:
-        pairs = zip(halves, reversed(axes), strict=True)
+        pairs = zip(shown, axes, strict=True)
         gains.append(
-            torch.cat([_evidence(half.turned(turn[:, :d]), contrast) for half, turn in pairs])
+            torch.cat([_evidence(some.turned(turn[:, :d]), contrast) for some, turn in pairs])
         )
     return choose("dimensions", numbers, torch.stack(gains)), principal_axes(held, contrast)
 

@@ -285,10 +285,11 @@ class Expedition:
         return linear.truncated(self.search, linear.turned(state, turn), kept)
 
     def dimensions_of(self, held: linear.Terms) -> tuple[Choice, Tensor]:
-        """`choose_dimensions`, copies of a particle in one half."""
-        other = self.stack.hold_out(0.5, self.method.seed + 1)[1]
-        first = torch.isin(held.index, other)
-        return choose_dimensions(held, self.search.nuisances.contrast, first)
+        """`choose_dimensions`, copies of a particle in one of four parts."""
+        seeds = (self.method.seed + 1, self.method.seed + 2)
+        bits = (torch.isin(held.index, self.stack.hold_out(0.5, seed)[1]) for seed in seeds)
+        first, second = (bit.long() for bit in bits)
+        return choose_dimensions(held, self.search.nuisances.contrast, first + 2 * second)
 
     def choose_both(self, state: State | None) -> State:
         """Keep as many dimensions as particles kept aside support, and read states from them.
