@@ -286,19 +286,23 @@ def test_refined_poses_stand_in_place_of_the_recorded(stack: ParticleStack, tmp_
     assert torch.equal(same.rotations, before.poses.rotations)
 
 
+def assert_refined_shifts_come_back(source: Path, folder: Path) -> None:
+    stack = open_particles(source)
+    beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
+    run = finished(folder / "run", stack, normal(COUNT), beliefs)
+    done = export(run, folder / "data" / "out.star")
+    expected = beliefs.refined(stack.poses, stack.pixel_size_angstrom)
+    found = open_particles(done.path).poses
+    torch.testing.assert_close(found.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-3)
+
+
 def test_refined_poses_in_origins_of_pixels(tmp_path: Path) -> None:
     stack = small_stack(tmp_path / "data", particles=COUNT, shift_spread=0.02)
     old = stack.source.read_text()
     for axis in "XY":
         old = old.replace(f"rlnOrigin{axis}Angst", f"rlnOrigin{axis}")
     stack.source.write_text(old)
-    stack = open_particles(stack.source)
-    beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
-    run = finished(tmp_path / "run", stack, normal(COUNT), beliefs)
-    done = export(run, tmp_path / "data" / "out.star")
-    expected = beliefs.refined(stack.poses, stack.pixel_size_angstrom)
-    found = open_particles(done.path).poses
-    torch.testing.assert_close(found.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-3)
+    assert_refined_shifts_come_back(stack.source, tmp_path)
 
 
 def test_refined_poses_of_magnified_images(tmp_path: Path) -> None:
@@ -309,13 +313,7 @@ def test_refined_poses_of_magnified_images(tmp_path: Path) -> None:
     names = [f"rlnMagMat{at}" for at in ("00", "01", "10", "11")]
     optics = table.optics.assign(**dict(zip(names, (1.05, 0.02, -0.01, 0.97), strict=True)))
     write_star(stack.source, table.particles, optics)
-    stack = open_particles(stack.source)
-    beliefs = beliefs_of(torch.randn(COUNT, 5) * 0.1)
-    run = finished(tmp_path / "run", stack, normal(COUNT), beliefs)
-    done = export(run, tmp_path / "data" / "out.star")
-    expected = beliefs.refined(stack.poses, stack.pixel_size_angstrom)
-    found = open_particles(done.path).poses
-    torch.testing.assert_close(found.shifts_angstrom, expected.shifts_angstrom, rtol=0, atol=1e-3)
+    assert_refined_shifts_come_back(stack.source, tmp_path)
 
 
 def test_refined_poses_in_a_cs_file(stack: ParticleStack, tmp_path: Path) -> None:

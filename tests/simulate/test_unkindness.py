@@ -79,7 +79,7 @@ def test_errors_grow_with_defocus() -> None:
 
 
 def pixels(folder: Path, **options: object) -> np.ndarray:
-    """Images of 200 particles, four times as large as noise."""
+    """Images of 200 particles of one state."""
     stack = small_stack(folder, particles=200, only=("mature",), **options)
     return stack.pixels(np.arange(200))
 

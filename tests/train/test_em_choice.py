@@ -37,7 +37,7 @@ def test_smallest_number_within_one_standard_error_is_chosen() -> None:
     # mean 0.5, standard deviation sqrt(11 / 3), standard error 0.957: as good
     as_good = best - torch.tensor([3.0, -1.0, 1.0, -1.0])
     choice = choose("things", [1, 2, 3, 4], torch.stack([worse, as_good, best, worse]))
-    assert (choice.chosen, choice.best) == (2, 3)
+    assert (choice.chosen, choice.enough(0.0)) == (2, 3)
     assert [c.number for c in choice.candidates] == [1, 2, 3, 4]
     assert [c.behind for c in choice.candidates] == [0.75, 0.5, 0.0, 0.75]
     expected = [0.25, (11 / 3) ** 0.5 / 2, 0.0, 0.25]
@@ -46,7 +46,7 @@ def test_smallest_number_within_one_standard_error_is_chosen() -> None:
 
 
 def test_what_is_better_by_nothing_is_not_taken() -> None:
-    """Two equal states at true poses were announced as six, by 0.002 nats."""
+    """Six states in place of two can be better by 0.002 nats, many standard errors."""
     two, six = torch.zeros(4000), torch.full((4000,), 0.002)
     assert choose("states", [2, 6], torch.stack([two, six])).chosen == 2
     assert choose("states", [2, 6], torch.stack([two, 10 * six])).chosen == 6

@@ -172,7 +172,7 @@ def _write(path: Path, kind: str, table: Table) -> None:
         text = read_star_text(source)
         added = {_title(name): [str(v) for v in values] for name, values in columns.items()}
         if poses is not None:
-            added |= star_columns(source, text, rows, poses)
+            added |= star_columns(text, rows, poses)
         path.write_bytes(subset(text, rows, added))
 
 

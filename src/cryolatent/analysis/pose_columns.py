@@ -1,7 +1,5 @@
 """Refined poses in the conventions of the file that a run read."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -10,7 +8,7 @@ from cryolatent.data import ParticleStack
 from cryolatent.data.magnification import magnified_poses
 from cryolatent.data.relion import ANGLES
 from cryolatent.data.relion_optics import magnification_of, pixel_sizes_angstrom
-from cryolatent.io import StarText, column_text, read_star
+from cryolatent.io import StarText, column_text, star_table
 from cryolatent.models.beliefs import Beliefs
 from cryolatent.physics import SHIFTS, TURNS, Poses
 
@@ -41,27 +39,23 @@ def refined_poses(
     return refined, errors
 
 
-def star_columns(
-    source: Path, text: StarText, rows: Int[np.ndarray, " n"], poses: Poses
-) -> dict[str, list[str]]:
+def star_columns(text: StarText, rows: Int[np.ndarray, " n"], poses: Poses) -> dict[str, list[str]]:
     """RELION's angles and origins as text, and what stood in their place.
 
     Args:
-        source: The particle file.
-        text: Its lines.
+        text: The particle file.
         rows: Which of them.
         poses: Refined poses.
 
     Returns:
         Columns by name; origins in pixels if the file has them so, else in Å.
     """
-    table = read_star(source)
+    table = star_table(text)
     matrices = magnification_of(table)
     poses = magnified_poses(poses, None if matrices is None else matrices[rows])
     angles, origins = (t.numpy() for t in poses.to_relion())
-    pixels = (
-        "rlnOriginX" in text.particles.columns and "rlnOriginXAngst" not in text.particles.columns
-    )
+    columns = text.particles.columns
+    pixels = "rlnOriginX" in columns and "rlnOriginXAngst" not in columns
     names = [f"rlnOrigin{axis}{'' if pixels else 'Angst'}" for axis in "XY"]
     if pixels:
         origins = origins / pixel_sizes_angstrom(table)[rows, None]
@@ -69,7 +63,7 @@ def star_columns(
     kept = {
         f"{RECORDED}{name.removeprefix('rln')}": column_text(text, name, rows)
         for name in written
-        if name in text.particles.columns
+        if name in columns
     }
     return kept | {name: [f"{v:.6f}" for v in values] for name, values in written.items()}
 

@@ -68,9 +68,9 @@ class NoiseLevels(BaseModel):
 
     def words(self) -> str:
         """What the levels say, in a clause."""
-        low, high = min(self.levels.values()), max(self.levels.values())
+        low, high, percent = min(self.levels.values()), max(self.levels.values()), 100 * self.spread
         return (
-            f"the noise of {len(self.levels):,} groups of images differs by {self.spread:.0%} "
+            f"the noise of {len(self.levels):,} groups of images differs by {percent:.0f} % "
             f"(from {low:.2f} to {high:.2f} of its usual power)"
         )
 

@@ -18,6 +18,7 @@ from cryolatent.io.star import (
     read_star,
     split_image_name,
     split_image_names,
+    star_table,
     write_star,
 )
 from cryolatent.io.star_rows import column_text, subset
@@ -41,6 +42,7 @@ __all__ = [
     "split_image_names",
     "stack_pixel_size",
     "stack_shape",
+    "star_table",
     "subset",
     "write_cs",
     "write_star",

@@ -153,7 +153,21 @@ def read_star(path: str | Path) -> StarTable:
         InputError: If the file is missing, is not a STAR file or has no particles, a row does not
             fit the columns, a column is named twice, or RELION or starfile would read it otherwise.
     """
-    text = read_star_text(path)
+    return star_table(read_star_text(path))
+
+
+def star_table(text: StarText) -> StarTable:
+    """The tables of a STAR file whose text is read already.
+
+    Args:
+        text: The file.
+
+    Returns:
+        Its tables.
+
+    Raises:
+        InputError: As `read_star`.
+    """
     particles = _frame(text, text.particles)
     optics, general = (text.block(name) for name in ("optics", "general"))
     if optics is not None and not len(optics.rows):

@@ -43,7 +43,7 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     if isinstance(source, ParticleStack):
         warn_of_contrast(source)
     setting, levels = measured(options, shown, watch or Watch())
-    shown = as_shown(options, levelled(source, levels))
+    shown = shown if levels is None else as_shown(options, levelled(source, levels))
     system, method = build(options, setting), method_of(options, setting)
     method.check(system, shown)
     session = options.session

@@ -44,8 +44,7 @@ class Background:
         rng, count = np.random.default_rng([config.seed, 5]), max(1, config.micrographs)
         share = rng.dirichlet(np.full(count, 4.0))
         micrograph = np.sort(rng.choice(count, size=config.images, p=share))
-        level = np.exp(config.noise_spread * rng.normal(size=count))
-        level = level[micrograph]
+        level = np.exp(config.noise_spread * rng.normal(size=count))[micrograph]
         return Background(config, micrograph, level / level.mean(), diameter_pixels)
 
     def add(

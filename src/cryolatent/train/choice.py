@@ -52,8 +52,3 @@ class Choice(BaseModel):
             The number.
         """
         return next(c.number for c in self.candidates if c.behind <= behind)
-
-    @property
-    def best(self) -> int:
-        """The number of the largest held-out evidence."""
-        return min(self.candidates, key=lambda candidate: candidate.behind).number

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 from math import isfinite
 
@@ -285,11 +285,16 @@ class Expedition:
         return linear.truncated(self.search, linear.turned(state, turn), kept)
 
     def dimensions_of(self, held: linear.Terms) -> tuple[Choice, Tensor]:
-        """`choose_dimensions`, copies of a particle in one of four parts."""
-        seeds = (self.method.seed + 1, self.method.seed + 2)
-        bits = (torch.isin(held.index, self.stack.hold_out(0.5, seed)[1]) for seed in seeds)
-        first, second = (bit.long() for bit in bits)
-        return choose_dimensions(held, self.search.nuisances.contrast, first + 2 * second)
+        """`choose_dimensions` over the quarters."""
+        return choose_dimensions(held, self.search.nuisances.contrast, self.quarters[held.index])
+
+    @cached_property
+    def quarters(self) -> Tensor:
+        """One of four parts for each particle of the stack, the same for copies of one."""
+        part = torch.zeros(len(self.stack), dtype=torch.long)
+        for bit in (1, 2):
+            part[self.stack.hold_out(0.5, self.method.seed + bit)[1]] += bit
+        return part
 
     def choose_both(self, state: State | None) -> State:
         """Keep as many dimensions as particles kept aside support, and read states from them.

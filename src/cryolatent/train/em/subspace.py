@@ -145,18 +145,18 @@ def turned(subspace: Subspace, axes: Float[Tensor, "d d"]) -> Subspace:
     return replace(subspace, fields=torch.cat([subspace.fields[:1], others]))
 
 
-def truncated(search: Search, subspace: Subspace, dimensions: int | None = None) -> Subspace:
+def truncated(search: Search, subspace: Subspace, dimensions: int) -> Subspace:
     """Keep the first dimensions.
 
     Args:
         search: The particles.
         subspace: Ordered by power.
-        dimensions: How many; all if left out.
+        dimensions: How many.
 
     Returns:
         A smaller subspace under the prior of its own volumes.
     """
-    kept = subspace.fields if dimensions is None else subspace.fields[: dimensions + 1]
+    kept = subspace.fields[: dimensions + 1]
     ratios = search.ratios(subspace.space, subspace.fields)[: len(kept) - 1]
     space = search.space(subspace.lattice, ratios, torch.eye(len(kept), device=search.device))
     return Subspace(space, kept, subspace.evidence)
