@@ -25,7 +25,7 @@ from cryolatent.models import Categorical, ExactGaussian
 from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.registry import OBJECTIVES
 from cryolatent.models.setting import Setting
-from cryolatent.physics import FourierDisc, FourierLattice
+from cryolatent.physics import FourierLattice
 from cryolatent.physics.devices import on_device
 from cryolatent.sessions.systems import build
 from cryolatent.simulate.config import SimulateConfig
@@ -53,7 +53,7 @@ def particles(folder: Path, box: int, count: int) -> ParticleStack:
 
 def one_pass(stack: ParticleStack, device: torch.device, *, states: bool) -> Sums:
     """A pass of expectation maximisation over all particles, images in memory already."""
-    lattice = FourierLattice(FourierDisc(stack.disc.box, stack.disc.radius)).to(device)
+    lattice = FourierLattice(replace(stack.disc, by_shell=True)).to(device)
     drawn = torch.Generator().manual_seed(0)
     shape = (lattice.size, COMPONENTS)
     values = torch.complex(*(torch.randn(shape, generator=drawn) for _ in range(2))).to(device)
@@ -72,7 +72,7 @@ def filtered(stack: ParticleStack, device: torch.device) -> list:
     key = stack.source, device
     if key not in KEPT:
         whole = FilteredStack(stack, torch.arange(len(stack)), device=device)
-        KEPT[key] = list(whole.chunks(stack.disc))
+        KEPT[key] = list(whole.chunks(replace(stack.disc, by_shell=True)))
     return KEPT[key]
 
 

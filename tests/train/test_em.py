@@ -29,7 +29,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
 
 def filtered(stack: ParticleStack, shells: int = 7) -> list[FilteredImages]:
     index = torch.arange(len(stack))
-    return list(FilteredStack(stack, index).chunks(FourierDisc(stack.disc.box, shells)))
+    disc = FourierDisc(stack.disc.box, shells, by_shell=True)
+    return list(FilteredStack(stack, index).chunks(disc))
 
 
 def compare(
@@ -38,19 +39,20 @@ def compare(
     """Both ways to the same posteriors: filtered images and compiled products, and batches."""
     contrast = model.likelihood.contrast = Contrast(spread)
     decoder, noise = model.decoder, model.likelihood.noise_spectrum
-    (part,) = filtered(stack)
+    index = torch.arange(len(stack))
+    part = FilteredImages.read(stack, index, FourierDisc(stack.disc.box, 7))
     values = decoder.lattice.from_volumes(decoder.volumes.detach() * decoder.scale, -1)
     nuisances = Nuisances(contrast=contrast)
     found = Hypothesis(decoder.lattice, values, noise, posterior, nuisances).explain(part)
     q = found.moments
     # where the volumes learn, slices are sampled and not compiled
-    expected = posterior(stack.batch(torch.arange(len(stack))), model)
+    expected = posterior(stack.batch(index), model)
     for name, column in expected.to_columns().items():
         torch.testing.assert_close(
             q.posterior.to_columns()[name], column, rtol=1e-3, atol=2e-4, msg=name
         )
     # the log density of empty images, and with it the evidence
-    batch = stack.batch(torch.arange(len(stack)))
+    batch = stack.batch(index)
     empty = model.likelihood.negative_log(batch.images, 0 * batch.images)
     torch.testing.assert_close(found.compared.empty, -empty, rtol=1e-5, atol=1e-3)
 
@@ -87,7 +89,7 @@ def swept(
 
 def space_of(stack: ParticleStack, fields: int, mixing: Tensor, shells: int = 6) -> MaskedVolumes:
     box = stack.disc.box
-    lattice = FourierLattice(FourierDisc(box, shells))
+    lattice = FourierLattice(FourierDisc(box, shells, by_shell=True))
     statistics_ = spectra(stack)
     signal = statistics_.signal_amplitude.square()[: shells + 1].clamp(min=0.1)
     ratios = torch.tensor([4.0] + [1.0] * (fields - 1))

@@ -8,13 +8,16 @@ from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.runs.run import Run
 
+FREE = ("epochs", "datadir", "memory")
+"""Options that may change when a run is continued."""
+
 
 def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleStack]:
     """Open a run to continue it.
 
     Args:
         output: The run's folder.
-        options: Explicitly set options; only epochs and datadir may differ from the run's.
+        options: Explicitly set options; only those of `FREE` may differ from the run's.
 
     Returns:
         The run and its particles.
@@ -24,12 +27,12 @@ def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleS
     """
     run = Run.open(output)
     own = run.config.flat()
-    others = {name: v for name, v in options.items() if name not in ("epochs", "datadir")}
+    others = {name: v for name, v in options.items() if name not in FREE}
     if any(own.get(name) != value for name, value in others.items()):
         raise InputError(
             output,
             "options that differ from the run's",
-            "none but --epochs and --datadir",
+            "none but --epochs, --datadir and --memory",
             "Begin a new run.",
         )
     # what follows from the epochs asked for at first stays as it was begun

@@ -1,20 +1,30 @@
-"""Images as expectation maximisation needs them: filtered, moved back, and kept where they fit."""
+"""Images as expectation maximisation needs them: filtered, moved back, and kept."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from cryolatent.data.shell_store import BYTES, ShellStore
+from cryolatent.data.source import expanded
 from cryolatent.data.stack import ParticleStack
-from cryolatent.physics import FourierDisc, displaced, shift_phases, turned
+from cryolatent.physics import FourierDisc, displaced, turned, view_order
 from cryolatent.physics.devices import on_device
 from cryolatent.physics.grid import CPU
+from cryolatent.progress import Advance, unwatched
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK, DEVICE_CHUNK = 24 * 2**20, 512 * 2**20
+"""Bytes of a chunk's images: allocators keep blocks of less than 32 MB for the next chunk."""
+
+MOST_AT_ONCE = 4096
+"""Observations of a chunk; what is found of each takes room too."""
+
 MEMORY_BYTES = 4 * 2**30
+READ_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -94,18 +104,20 @@ class FilteredImages:
         Returns:
             Their filtered images.
         """
-        batch = replace(stack, shells=disc.radius).batch(index)
+        stack = replace(stack, shells=disc.radius)
+        batch = stack.batch(index)
         poses, ctf = batch.poses, batch.ctf
         if poses is None or ctf is None:
             raise ValueError("filtering needs poses and transfer functions")
         transfer = ctf.evaluate(disc.cycles_per_pixel)
         shifts = poses.shifts_angstrom / ctf.pixel_size_angstrom[:, None]
-        power = torch.zeros(len(batch.images), disc.radius + 1)
-        power.index_add_(1, disc.shells, batch.images.real.square() + batch.images.imag.square())
+        images = batch.images[:, stack.disc.by_shell_order] if disc.by_shell else batch.images
+        power = torch.zeros(len(images), disc.radius + 1)
+        power.index_add_(1, disc.shells, images.real.square() + images.imag.square())
         return FilteredImages(
             index,
             batch.owner,
-            batch.images * (transfer * shift_phases(disc, -shifts)),
+            displaced(images * transfer, -shifts, disc),
             transfer.square(),
             power[:, 1:],
             poses.rotations.contiguous(),
@@ -152,57 +164,93 @@ class Filtered(ABC):
 
 @dataclass
 class FilteredStack(Filtered):
-    """The filtered images of a stack, in chunks; kept in memory if they fit, else read anew.
+    """The filtered images of a stack, read once and kept, in chunks of particles seen alike.
+
+    Neighbours among the views touch the same voxels, which are then in the processor's cache; so
+    particles come in the order of their views, whatever the order of `index`.
 
     Args:
         stack: The particles.
-        index: Which of them, ascending.
-        memory_bytes: What may be kept, on the processor.
+        index: Which of them.
+        memory_bytes: Memory of the processor that may be taken; more goes to a file.
         device: Where the images are wanted.
+        scratch: Folder of the file; the system's own by default.
     """
 
     stack: ParticleStack
     index: Int[Tensor, " n"]
     memory_bytes: int = MEMORY_BYTES
     device: torch.device = CPU
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
-        self._whole: list[FilteredImages] = []
-        self._kept: tuple[int, list[FilteredImages]] = (0, [])
+        offsets = self.stack.offsets
+        self.index = self.index[view_order(self.stack.poses.rotations[offsets[self.index]])]
+        counts = offsets[self.index + 1] - offsets[self.index]
+        self._offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        self._kept: tuple[ShellStore, FilteredImages] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def chunks(self, disc: FourierDisc) -> Iterator[FilteredImages]:
-        """All particles, chunk by chunk."""
-        for part in self._parts(disc.to(CPU)):
-            yield on_device(part, self.device)
+        """All particles, chunk by chunk; the disc's coefficients are to come shell by shell."""
+        if not disc.by_shell:
+            raise ValueError("a disc whose coefficients come row by row")
+        at_once = DEVICE_CHUNK if self.device.type == "cuda" else CHUNK
+        each = max(1.0, int(self._offsets[-1]) / max(1, len(self)))
+        step = max(1, int(min(at_once / (BYTES * disc.size), MOST_AT_ONCE) / each))
+        for first in range(0, len(self), step):
+            yield self._part(first, min(first + step, len(self)), disc)
 
-    def _parts(self, disc: FourierDisc) -> Iterable[FilteredImages]:
-        if self._bytes(self.stack.disc) <= self.memory_bytes:
-            return self._from_memory(disc)
-        return (FilteredImages.read(self.stack, rows, disc) for rows in self._rows(disc))
+    def read(self, progress: Advance = unwatched) -> tuple[ShellStore, FilteredImages]:
+        """Read and filter all images, if that is not done yet.
 
-    def _from_memory(self, disc: FourierDisc) -> list[FilteredImages]:
-        whole = self.stack.disc
-        if not self._whole:
-            self._whole = [
-                FilteredImages.read(self.stack, rows, whole) for rows in self._rows(whole)
-            ]
-        if self._kept[0] != disc.radius:
-            columns = torch.nonzero(whole.shells <= disc.radius)[:, 0]
-            parts = [part.restricted(columns, disc.radius) for part in self._whole]
-            self._kept = (disc.radius, self._whole if disc.radius == whole.radius else parts)
-        return self._kept[1]
+        Args:
+            progress: Called with the number of particles read.
 
-    def _rows(self, disc: FourierDisc) -> tuple[Tensor, ...]:
-        size = max(1, int(CHUNK_BYTES * len(self) / max(1, self._bytes(disc))))
-        return self.index.split(size)
+        Returns:
+            Coefficients, and all else that is known of the images.
 
-    def _bytes(self, disc: FourierDisc) -> int:
-        offsets = self.stack.offsets
-        observations = int((offsets[self.index + 1] - offsets[self.index]).sum())
-        return 12 * observations * disc.size
+        Raises:
+            InputError: If there is no room for them.
+        """
+        if self._kept is None:
+            self._kept = self._read(progress)
+        return self._kept
+
+    def _read(self, progress: Advance) -> tuple[ShellStore, FilteredImages]:
+        disc, rows = replace(self.stack.disc, by_shell=True), int(self._offsets[-1])
+        store = ShellStore(disc, rows, self.memory_bytes, self.device, self.scratch)
+        power, done = torch.empty(rows, disc.radius), 0
+        # in the order of the file, as disks read best
+        for some in torch.argsort(self.index).split(READ_AT_ONCE):
+            part = FilteredImages.read(self.stack, self.index[some], disc)
+            at, _ = expanded(self._offsets, some)
+            store.write(at, part.images, part.weights)
+            power[at] = part.power
+            done += len(some)
+            progress(done)
+        stack_rows, owner = self.stack.observations(self.index)
+        rotations = self.stack.poses.rotations[stack_rows].contiguous()
+        images, weights = torch.empty(rows, 0, dtype=torch.complex64), torch.empty(rows, 0)
+        found = images, weights, power, rotations, stack_rows
+        bare = FilteredImages(self.index, owner, *found)
+        return store, on_device(bare, self.device)
+
+    def _part(self, first: int, last: int, disc: FourierDisc) -> FilteredImages:
+        store, bare = self.read()
+        rows = slice(int(self._offsets[first]), int(self._offsets[last]))
+        images, weights = store.read(rows, disc.size)
+        return FilteredImages(
+            bare.index[first:last],
+            bare.owner[rows] - first,
+            images,
+            weights,
+            bare.power[rows, : disc.radius],
+            bare.rotations[rows],
+            bare.rows[rows],
+        )
 
 
 @dataclass

@@ -155,10 +155,7 @@ class Source(ABC):
         Returns:
             Positions of the observations, and for each its example's position in `index`.
         """
-        count = self.offsets[index + 1] - self.offsets[index]
-        owner = torch.repeat_interleave(torch.arange(len(index)), count)
-        first = torch.cumsum(count, 0) - count
-        return self.offsets[index][owner] + torch.arange(len(owner)) - first[owner], owner
+        return expanded(self.offsets, index)
 
     def batch(self, index: Int[Tensor, " n"]) -> Batch:
         """Read some examples.
@@ -209,3 +206,21 @@ class Source(ABC):
 
 
 AnySource = TypeVar("AnySource", bound=Source)
+
+
+def expanded(
+    offsets: Int[Tensor, " n1"], index: Int[Tensor, " n"]
+) -> tuple[Int[Tensor, " obs"], Int[Tensor, " obs"]]:
+    """The rows of some examples.
+
+    Args:
+        offsets: Where each example's rows begin, and their number at the end.
+        index: Examples.
+
+    Returns:
+        Positions of the rows, and for each its example's position in `index`.
+    """
+    count = offsets[index + 1] - offsets[index]
+    owner = torch.repeat_interleave(torch.arange(len(index)), count)
+    first = torch.cumsum(count, 0) - count
+    return offsets[index][owner] + torch.arange(len(owner)) - first[owner], owner

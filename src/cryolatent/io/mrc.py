@@ -22,6 +22,9 @@ RANGE_TOLERANCE = 1e-3
 LABEL = "Written by cryolatent"  # mrcfile's own label holds the time; equal inputs, equal bytes
 
 
+AT_ONCE = 256
+"""Images of a new stack that are described at once."""
+
 IMOD, SIGNED = 1146047817, 1
 """IMOD's stamp, and the flag with which its bytes are signed."""
 
@@ -319,4 +322,16 @@ def new_stack(
         yield cast(np.ndarray, mrc.data)
         mrc.set_image_stack()
         mrc.voxel_size = pixel_size_angstrom
-        mrc.update_header_stats()
+        _describe(cast(np.recarray, mrc.header), cast(np.ndarray, mrc.data))
+
+
+def _describe(header: np.recarray, images: np.ndarray) -> None:
+    """Put extremes, mean and deviation into a header, a few images at a time."""
+    low, high, total, square = np.inf, -np.inf, 0.0, 0.0
+    for start in range(0, len(images), AT_ONCE):
+        part = images[start : start + AT_ONCE].astype(np.float64)
+        low, high = min(low, part.min()), max(high, part.max())
+        total, square = total + part.sum(), square + np.vdot(part, part)
+    mean = total / images.size
+    header.dmin, header.dmax, header.dmean = low, high, mean
+    header.rms = max(square / images.size - mean**2, 0.0) ** 0.5

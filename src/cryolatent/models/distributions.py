@@ -275,7 +275,10 @@ class OneOf(Distribution):
         Source:
             Bengio, Léonard and Courville 2013, arXiv:1308.3432.
         """
-        drawn = torch.multinomial(self.shares.detach(), 1, generator=generator)[:, 0]
+        shares = self.shares.detach()
+        if generator is not None:
+            shares = shares.to(generator.device)
+        drawn = torch.multinomial(shares, 1, generator=generator)[:, 0].to(self.shares.device)
         hard = torch.nn.functional.one_hot(drawn, self.shares.shape[1]).to(self.shares.dtype)
         return hard + self.shares - self.shares.detach()
 

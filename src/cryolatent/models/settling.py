@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cryolatent.data import FilteredImages
 from cryolatent.models.hypothesis import Explained, Hypothesis
-from cryolatent.physics import FourierDisc, FourierLattice
+from cryolatent.physics import FourierLattice
 
 FIRST_SHELLS, GROWTH = 8, 1.5
 """Where poses begin to settle, and by how much shells grow from step to step."""
@@ -70,7 +70,6 @@ class Settling:
 
 def _within(hypothesis: Hypothesis, shells: int) -> Hypothesis:
     lattice = hypothesis.lattice
-    disc = FourierDisc(lattice.disc.box, shells).to(lattice.disc.shells.device)
-    smaller = FourierLattice(disc, lattice.oversampling)
+    smaller = FourierLattice(lattice.disc.within(shells), lattice.oversampling)
     values = lattice.cropped(hypothesis.values, smaller)
     return replace(hypothesis, lattice=smaller, values=values, noise=hypothesis.noise[: shells + 1])

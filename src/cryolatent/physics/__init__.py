@@ -42,7 +42,7 @@ from cryolatent.physics.plane import (
     turn_ctf,
     turn_poses,
 )
-from cryolatent.physics.poses import Poses, composed, rotation_defect, turned
+from cryolatent.physics.poses import Poses, composed, rotation_defect, turned, view_order
 from cryolatent.physics.slicing import Interpolation, displaced, insert_slices, slice_lattice
 from cryolatent.physics.spectra import (
     background_spectrum,
@@ -113,6 +113,7 @@ __all__ = [
     "turn_poses",
     "turned",
     "unpack",
+    "view_order",
     "volume_to_fourier",
     "within_shells",
     "zernike_polynomial",

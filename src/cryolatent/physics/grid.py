@@ -1,6 +1,6 @@
 """Fourier images: the half-plane coefficients of a real image inside a disc, each counted once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -22,6 +22,8 @@ class FourierDisc:
         box: Side of the image in pixels, even.
         radius: Last shell kept, at most ``box / 2 - 1``.
         device: Where its tensors lie.
+        by_shell: Whether coefficients come shell by shell, so that those of a smaller disc come
+            first; else row by row.
 
     Raises:
         ValueError: If the box is odd or the radius is outside ``1 ... box / 2 - 1``.
@@ -30,6 +32,7 @@ class FourierDisc:
     box: int
     radius: int
     device: torch.device = CPU
+    by_shell: bool = False
 
     def __post_init__(self) -> None:
         if self.box % 2 or not 1 <= self.radius <= self.box // 2 - 1:
@@ -47,7 +50,18 @@ class FourierDisc:
         Returns:
             One disc for each device, so that its tensors are made once.
         """
-        return self if device == self.device else _disc(self.box, self.radius, device)
+        return self if device == self.device else _disc(replace(self, device=device))
+
+    def within(self, radius: int) -> "FourierDisc":
+        """Fewer shells.
+
+        Args:
+            radius: Last shell kept.
+
+        Returns:
+            Their coefficients, in the same order.
+        """
+        return replace(self, radius=radius)
 
     @cached_property
     def coordinates(self) -> Float[Tensor, "k 2"]:
@@ -61,7 +75,13 @@ class FourierDisc:
         )
         shell = torch.sqrt((kx**2 + ky**2).double()).round()
         keep = (shell <= self.radius) & ((kx > 0) | ((kx == 0) & (ky > 0)))
-        return torch.stack([kx[keep], ky[keep]], dim=-1).float()
+        coordinates = torch.stack([kx[keep], ky[keep]], dim=-1).float()
+        return coordinates[shell[keep].argsort(stable=True)] if self.by_shell else coordinates
+
+    @property
+    def by_shell_order(self) -> Int[Tensor, " k"]:
+        """Where in this disc, which is row by row, the coefficients of one by shell stand."""
+        return self.shells.argsort(stable=True)
 
     @cached_property
     def shells(self) -> Int[Tensor, " k"]:
@@ -120,8 +140,8 @@ class FourierDisc:
 
 
 @lru_cache(maxsize=64)
-def _disc(box: int, radius: int, device: torch.device) -> FourierDisc:
-    return FourierDisc(box, radius, device)
+def _disc(disc: FourierDisc) -> FourierDisc:
+    return disc
 
 
 @dataclass(frozen=True)

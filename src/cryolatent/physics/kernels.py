@@ -30,6 +30,10 @@ def kernel(function: Callable) -> Callable:
         return numba.njit(**options)(plain)
 
 
+TILE = 256
+"""Coefficients at once: what is read of them stays in the fastest cache until all is done with it,
+and neighbouring views find the voxels of the same shells in the next."""
+
 NEAREST, TRILINEAR = 1, 8
 """Interpolation, as the number of voxels that a point touches."""
 
@@ -128,6 +132,59 @@ def displace(images, shifts, coordinates, radius, box, out):
 
 
 @kernel
+def _weighted(observations, gains, n, first, count, signs, parts):
+    """Some coefficients of an image: weights, and real and imaginary parts, times the gains."""
+    images, weights = observations
+    weight, real, imaginary = parts
+    for k in range(count):
+        gain = gains[first + k]
+        weight[k] = gain * weights[n, first + k]
+        real[k] = gain * images[n, first + k].real
+        imaginary[k] = gain * images[n, first + k].imag * signs[k]
+
+
+@kernel
+def _gather(values, first, voxels, count, real, imaginary):
+    """Read components from `first` on at the voxels of a slice."""
+    for c in range(real.shape[0]):
+        for k in range(count):
+            value = values[voxels[k], first + c]
+            real[c, k], imaginary[c, k] = value.real, value.imag
+
+
+@kernel
+def _plain_dot(real, imaginary, other_real, other_imaginary, count):
+    """``Σ_k Re(g* h)``."""
+    total = np.float32(0)
+    for k in range(count):
+        total += real[k] * other_real[k] + imaginary[k] * other_imaginary[k]
+    return total
+
+
+@kernel
+def _dot(weight, real, imaginary, other_real, other_imaginary, count):
+    """``Σ_k weight Re(g* h)``."""
+    total = np.float32(0)
+    for k in range(count):
+        total += weight[k] * (real[k] * other_real[k] + imaginary[k] * other_imaginary[k])
+    return total
+
+
+@kernel
+def _products(parts, real, imaginary, count, gram, inner):
+    """Add the products of some coefficients of an image's slices with each other and with it."""
+    weight, image_real, image_imaginary = parts
+    components = inner.shape[0]
+    independent = gram.shape[0] == components
+    pair = 0
+    for c in range(components):
+        inner[c] += _plain_dot(real[c], imaginary[c], image_real, image_imaginary, count)
+        for d in range(c if independent else 0, c + 1):
+            gram[pair] += _dot(weight, real[c], imaginary[c], real[d], imaginary[d], count)
+            pair += 1
+
+
+@kernel
 def slice_products(values, images, weights, gains, geometry, gram, inner):
     """Inner products of each observation's nearest-neighbour slices with each other and the image.
 
@@ -137,72 +194,46 @@ def slice_products(values, images, weights, gains, geometry, gram, inner):
     """
     rotations, coordinates, scale, reach, _ = geometry
     components, size = values.shape[1], coordinates.shape[0]
-    independent = gram.shape[1] == components
-    real, imaginary = np.empty((2, components, size), np.float32)
-    image_real, image_imaginary, weight, signs = np.empty((4, size), np.float32)
-    voxels = np.empty(size, np.int32)
-    for n in range(rotations.shape[0]):
-        _place(rotations[n], coordinates, scale, reach, voxels, signs)
-        for k in range(size):
-            weight[k] = gains[k] * weights[n, k]
-            image_real[k] = gains[k] * images[n, k].real
-            image_imaginary[k] = gains[k] * images[n, k].imag * signs[k]
-        for k in range(size):
-            voxel = voxels[k]
-            for c in range(components):
-                value = values[voxel, c]
-                real[c, k], imaginary[c, k] = value.real, value.imag
-        pair = 0
-        for c in range(components):
-            total = np.float32(0)
-            for k in range(size):
-                total += real[c, k] * image_real[k] + imaginary[c, k] * image_imaginary[k]
-            inner[n, c] = total
-            for d in range(c if independent else 0, c + 1):
-                total = np.float32(0)
-                for k in range(size):
-                    total += weight[k] * (
-                        real[c, k] * real[d, k] + imaginary[c, k] * imaginary[d, k]
-                    )
-                gram[n, pair] = total
-                pair += 1
+    real, imaginary = (
+        np.empty((components, TILE), np.float32),
+        np.empty((components, TILE), np.float32),
+    )
+    parts = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    signs, voxels = np.empty(TILE, np.float32), np.empty(TILE, np.uint32)
+    gram[:], inner[:] = 0, 0
+    for first in range(0, size, TILE):
+        count = min(TILE, size - first)
+        here = coordinates[first : first + count]
+        for n in range(rotations.shape[0]):
+            _place(rotations[n], here, scale, reach, voxels, signs)
+            _weighted((images, weights), gains, n, first, count, signs, parts)
+            _gather(values, 0, voxels, count, real, imaginary)
+            _products(parts, real, imaginary, count, gram[n], inner[n])
 
 
 @kernel
-def _dot(weight, real, imaginary, other_real, other_imaginary):
-    """``Σ_k weight Re(g* h)``."""
-    total = np.float32(0)
-    for k in range(weight.shape[0]):
-        total += weight[k] * (real[k] * other_real[k] + imaginary[k] * other_imaginary[k])
-    return total
-
-
-@kernel
-def _against(weight, real, imaginary, slopes, count, out):
-    """`_dot` of a slice with the first slopes."""
-    for b in range(count):
-        out[b] = _dot(weight, real, imaginary, slopes[0][b], slopes[1][b])
-
-
-@kernel
-def _slopes(tangent, first, turn, coordinates, wave, places, slopes):
+def _slopes(tangent, turn, here, wave, signs, slopes):
     """Derivatives of a slice by turns about the image's axes and by shifts, real and imaginary.
 
-    The slice is that of the volume in column `first` of `tangent`.
+    `tangent` holds real and imaginary parts of the slice and of its derivatives by turns about the
+    volume's own axes.
     """
-    voxels, signs = places
+    of_real, of_imaginary = tangent
     real, imaginary = slopes
-    for k in range(coordinates.shape[0]):
-        row = tangent[voxels[k]]
-        mean, x, y, z = row[first], row[first + 1], row[first + 2], row[first + 3]
-        for b in range(3):
-            real[b, k] = turn[b, 0] * x.real + turn[b, 1] * y.real + turn[b, 2] * z.real
-            imaginary[b, k] = turn[b, 0] * x.imag + turn[b, 1] * y.imag + turn[b, 2] * z.imag
-        # -2 pi i k times the slice; where the point was brought to the other side, conjugated
-        for b in range(2):
-            factor = wave * coordinates[k, b] * signs[k]
-            real[3 + b, k] = factor * mean.imag
-            imaginary[3 + b, k] = -factor * mean.real
+    count = here.shape[0]
+    for b in range(3):
+        x, y, z = turn[b, 0], turn[b, 1], turn[b, 2]
+        for k in range(count):
+            real[b, k] = x * of_real[1, k] + y * of_real[2, k] + z * of_real[3, k]
+            imaginary[b, k] = (
+                x * of_imaginary[1, k] + y * of_imaginary[2, k] + z * of_imaginary[3, k]
+            )
+    # -2 pi i k times the slice; where the point was brought to the other side, conjugated
+    for b in range(2):
+        for k in range(count):
+            factor = wave * here[k, b] * signs[k]
+            real[3 + b, k] = factor * of_imaginary[0, k]
+            imaginary[3 + b, k] = -factor * of_real[0, k]
 
 
 @kernel
@@ -219,37 +250,37 @@ def perturbed_products(volumes, observations, geometry, wave, outputs):
     images, weights, gains = observations
     gram, inner, cross, own, pull = outputs
     rotations, coordinates, scale, reach, _ = geometry
-    components, size = values.shape[1], coordinates.shape[0]
-    independent = gram.shape[1] == components
-    real, imaginary = np.empty((2, components, size), np.float32)
-    slope_real, slope_imaginary = np.empty((2, 5, size), np.float32)
-    image_real, image_imaginary, weight, signs = np.empty((4, size), np.float32)
-    ones, voxels = np.ones(size, np.float32), np.empty(size, np.int32)
-    for n in range(rotations.shape[0]):
-        _place(rotations[n], coordinates, scale, reach, voxels, signs)
-        for k in range(size):
-            weight[k] = gains[k] * weights[n, k]
-            image_real[k] = gains[k] * images[n, k].real
-            image_imaginary[k] = gains[k] * images[n, k].imag * signs[k]
-        for k in range(size):
-            for c in range(components):
-                value = values[voxels[k], c]
-                real[c, k], imaginary[c, k] = value.real, value.imag
-        pair = 0
-        for c in range(components):
-            inner[n, c] = _dot(ones, real[c], imaginary[c], image_real, image_imaginary)
-            for d in range(c if independent else 0, c + 1):
-                gram[n, pair] = _dot(weight, real[c], imaginary[c], real[d], imaginary[d])
-                pair += 1
-        turn, places, slopes = rotations[n], (voxels, signs), (slope_real, slope_imaginary)
-        for t in range(own.shape[1]):
-            _slopes(tangent, 4 * t, turn, coordinates, wave, places, slopes)
-            for c in range(t, t + 1) if own.shape[1] > 1 else range(components):
-                _against(weight, real[c], imaginary[c], slopes, 5, cross[n, c])
-            _against(ones, image_real, image_imaginary, slopes, 5, pull[n, t])
-            for b in range(5):
-                row = own[n, t, b * (b + 1) // 2 :]
-                _against(weight, slope_real[b], slope_imaginary[b], slopes, b + 1, row)
+    components, size, bases = values.shape[1], coordinates.shape[0], own.shape[1]
+    real, imaginary = (
+        np.empty((components, TILE), np.float32),
+        np.empty((components, TILE), np.float32),
+    )
+    of_real, of_imaginary = np.empty((4, TILE), np.float32), np.empty((4, TILE), np.float32)
+    slope_real, slope_imaginary = np.empty((5, TILE), np.float32), np.empty((5, TILE), np.float32)
+    parts = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    weight, image_real, image_imaginary = parts
+    signs, voxels = np.empty(TILE, np.float32), np.empty(TILE, np.uint32)
+    gram[:], inner[:], cross[:], own[:], pull[:] = 0, 0, 0, 0, 0
+    for first in range(0, size, TILE):
+        count = min(TILE, size - first)
+        here = coordinates[first : first + count]
+        for n in range(rotations.shape[0]):
+            _place(rotations[n], here, scale, reach, voxels, signs)
+            _weighted((images, weights), gains, n, first, count, signs, parts)
+            _gather(values, 0, voxels, count, real, imaginary)
+            _products(parts, real, imaginary, count, gram[n], inner[n])
+            for t in range(bases):
+                _gather(tangent, 4 * t, voxels, count, of_real, of_imaginary)
+                volume, slopes = (of_real, of_imaginary), (slope_real, slope_imaginary)
+                _slopes(volume, rotations[n], here, wave, signs, slopes)
+                for b in range(5):
+                    h, i = slope_real[b], slope_imaginary[b]
+                    pull[n, t, b] += _plain_dot(h, i, image_real, image_imaginary, count)
+                    for c in range(t, t + 1) if bases > 1 else range(components):
+                        cross[n, c, b] += _dot(weight, real[c], imaginary[c], h, i, count)
+                    for d in range(b + 1):
+                        product = _dot(weight, h, i, slope_real[d], slope_imaginary[d], count)
+                        own[n, t, b * (b + 1) // 2 + d] += product
 
 
 @kernel

@@ -166,7 +166,12 @@ class FourierLattice:
         Returns:
             Real fields in FFT order (centre first), the sum over all frequencies at each point.
         """
-        return self.inverse(self.to_grid(values))
+        fields = values.real.new_empty(values.shape[1], *(self.side,) * 3)
+        grid = values.new_zeros(self.grid_shape)
+        for n in range(len(fields)):
+            self._lay(values[:, n], grid)
+            self.inverse(grid, fields[n])
+        return fields
 
     def from_field(self, field: Float[Tensor, "c z y x"]) -> Complex[Tensor, "v c"]:
         """Transform from real space; the inverse of `to_field`.
@@ -177,10 +182,15 @@ class FourierLattice:
         Returns:
             Fourier values at the voxels.
         """
-        grid = torch.fft.rfftn(field, dim=(-3, -2, -1), norm="forward")
-        index = self._positions
-        values = grid[:, index[:, None], index, : self.reach + 1]
-        return values.reshape(len(field), -1).T.contiguous()
+        values = field.new_empty(self.size, len(field), dtype=torch.complex64)
+        for n in range(len(field)):
+            self.read_grid(self.forward(field[n]), values[:, n])
+        return values
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """Of the half grid of a real transform of `side` points an axis."""
+        return self.side, self.side, self.side // 2 + 1
 
     def to_grid(self, values: Tensor) -> Tensor:
         """Lay voxels out as a real transform's half grid, zero elsewhere.
@@ -191,22 +201,52 @@ class FourierLattice:
         Returns:
             The same, ``[c, side, side, side / 2 + 1]``.
         """
-        shape = (values.shape[1], self.side, self.side, self.side // 2 + 1)
-        grid = values.new_zeros(shape)
-        index = self._positions
-        grid[:, index[:, None], index, : self.reach + 1] = values.T.reshape(-1, *self.shape)
-        return grid
+        grids = values.new_zeros(values.shape[1], *self.grid_shape)
+        for n in range(len(grids)):
+            self._lay(values[:, n], grids[n])
+        return grids
 
-    def inverse(self, grid: Complex[Tensor, "c kz ky kx"]) -> Float[Tensor, "c z y x"]:
+    def read_grid(self, grid: Complex[Tensor, "kz ky kx"], column: Complex[Tensor, " v"]) -> None:
+        """Take the voxels from a half grid.
+
+        Args:
+            grid: From `forward`.
+            column: Where their numbers go, such as a component's column of all values.
+        """
+        cube = column.unflatten(0, self.shape)
+        for voxels, places in self._quadrants:
+            cube[voxels] = grid[places]
+
+    def forward(self, field: Float[Tensor, "z y x"]) -> Complex[Tensor, "kz ky kx"]:
+        """Transform a field to a half grid."""
+        return torch.fft.rfftn(field, norm="forward")
+
+    def inverse(
+        self, grid: Complex[Tensor, "kz ky kx"], field: Float[Tensor, "z y x"]
+    ) -> Float[Tensor, "z y x"]:
         """Transform a half grid to real space.
 
         Args:
-            grid: From `to_grid`.
+            grid: From `to_grid` or `forward`.
+            field: Where the field goes, in FFT order.
 
         Returns:
-            Real fields in FFT order.
+            The field.
         """
-        return torch.fft.irfftn(grid, s=(self.side,) * 3, dim=(-3, -2, -1), norm="forward")
+        return torch.fft.irfftn(grid, s=(self.side,) * 3, norm="forward", out=field)
+
+    def _lay(self, column: Tensor, grid: Tensor) -> None:
+        cube = column.unflatten(0, self.shape)
+        for voxels, places in self._quadrants:
+            grid[places] = cube[voxels]
+
+    @cached_property
+    def _quadrants(self) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """Voxels of either sign along z and y, and where a half grid has them."""
+        reach, side = self.reach, self.side
+        halves = (slice(reach), slice(side - reach, side)), (slice(reach, None), slice(reach + 1))
+        whole = slice(None), slice(reach + 1)
+        return [((z[0], y[0], whole[0]), (z[1], y[1], whole[1])) for z in halves for y in halves]
 
     def field_of(self, mask: Float[Tensor, "z y x"]) -> Float[Tensor, "side side side"]:
         """Sample a map of the box where `to_field` samples the field of view.
@@ -225,10 +265,6 @@ class FourierLattice:
         points = torch.stack([x, y, z], dim=-1)[None]
         field = grid_sample(mask[None, None], points, align_corners=False)[0, 0]
         return torch.fft.ifftshift(field)
-
-    @property
-    def _positions(self) -> Tensor:
-        return torch.arange(-self.reach, self.reach + 1, device=self.device) % self.side
 
     def grown_from(
         self, values: Complex[Tensor, "u c"], smaller: "FourierLattice"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -167,3 +167,22 @@ def composed(first: Float[Tensor, "n 3"], second: Float[Tensor, "n 3"]) -> Float
     import roma
 
     return -roma.rotvec_composition((-second, -first))
+
+
+def view_order(rotations: Float[Tensor, "n 3 3"]) -> Int[Tensor, " n"]:
+    """An order in which neighbours see a volume from about the same side, or the opposite one.
+
+    Half of the sphere is walked in strips as wide as views are apart, back and forth.
+
+    Args:
+        rotations: Rotations R of poses; the last row is the view.
+
+    Returns:
+        Positions.
+    """
+    view = rotations[:, 2].double()
+    view = torch.where(view[:, 2:] < 0, -view, view)
+    width = (2 * torch.pi / max(1, len(view))) ** 0.5
+    strip = (view[:, 2].clamp(max=1).acos() / width).floor()
+    across = torch.atan2(view[:, 1], view[:, 0]) / (2 * torch.pi)
+    return torch.argsort(strip + torch.where(strip % 2 == 0, across, -across), stable=True)

@@ -50,6 +50,11 @@ class Run(Recorder):
     config: TrainConfig
     manifest: Manifest
 
+    @property
+    def folder(self) -> Path:
+        """The directory."""
+        return self.path
+
     @staticmethod
     def check_free(path: Path) -> None:
         """Make sure that a new run can be written to a folder.

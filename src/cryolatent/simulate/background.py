@@ -56,7 +56,7 @@ class Background:
             images: Clean images.
             rows: Which they are, from a multiple of the chunk on.
             scene: Where neighbours come from.
-            gain: Amplitude of the noise at every frequency.
+            gain: Amplitude of the noise at every frequency of a real transform.
 
         Returns:
             The images as they are recorded.
@@ -64,7 +64,7 @@ class Background:
         seed, start = self.config.seed, int(rows[0])
         rng = np.random.default_rng([seed, 2, start])
         noise = torch.from_numpy(rng.normal(size=images.shape))
-        noise = torch.fft.ifft2(torch.fft.fft2(noise) * gain).real
+        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * gain, s=noise.shape[-2:])
         level = torch.from_numpy(self.noise_level[rows.numpy()])
         images = images + noise * level.sqrt()[:, None, None]
         rng = np.random.default_rng([seed, 6, start])

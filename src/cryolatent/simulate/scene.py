@@ -87,7 +87,8 @@ class Scene:
             shapes[moved] -= part
         moving = {moved: volume_to_fourier(part) for moved, part in parts.items()}
         disc = FourierDisc(config.box, config.box // 2 - 1)
-        scene = Scene(disc, particles, kind, volumes, volume_to_fourier(shapes), motion, moving)
+        resting = torch.stack([volume_to_fourier(shape) for shape in shapes])
+        scene = Scene(disc, particles, kind, volumes, resting, motion, moving)
         return scene.scaled((config.snr / scene.signal_variance()) ** 0.5)
 
     def scaled(self, factor: float) -> "Scene":

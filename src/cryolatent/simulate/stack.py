@@ -158,7 +158,7 @@ def _radius(box: int) -> Tensor:
 def _write_images(path: Path, scene: Scene, background: Background, progress: Advance) -> None:
     config = background.config
     shape = (config.images, config.box, config.box)
-    gain = noise_variance(_radius(config.box), config).sqrt()
+    gain = noise_variance(_radius(config.box), config).sqrt()[:, : config.box // 2 + 1]
     with new_stack(path, shape, config.pixel_size) as stack:
         for start in range(0, config.images, CHUNK):
             rows = torch.arange(start, min(start + CHUNK, config.images))

@@ -66,6 +66,10 @@ class EmOptions(MethodOptions):
     hold_out: Annotated[float, Field(gt=0, le=0.5)] = 0.25
     """Share of the particles kept aside to choose the number of dimensions and states."""
 
+    memory: Annotated[float, Field(ge=0)] | None = None
+    """GB of memory for the particles' filtered images; half of what is free if left out. If they
+    need more, they are kept in a file in the run's folder, which is gone when the run ends."""
+
     mask: Path | None = None
     """Solvent mask (.mrc, values 0 to 1, box and pixel size of the particles); made from the
     consensus if left out."""

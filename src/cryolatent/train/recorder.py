@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -33,6 +34,11 @@ class Checkpoint:
 
 class Recorder(ABC):
     """Keeps checkpoints, log, choices and latents of one training."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where large files may lie while the training runs, if there is such a place."""
+        return None
 
     @abstractmethod
     def checkpoint(self) -> Checkpoint | None:

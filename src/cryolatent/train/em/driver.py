@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cryolatent.data import FilteredStack, FilteredTogether, ParticleStack, Source, scan
+from cryolatent.data.shell_store import free_bytes
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.options import ObjectiveOptions
 from cryolatent.models.posteriors import Posterior
@@ -123,14 +124,13 @@ class ExpectationMaximisation(Method):
 
     def train(self, system: System, source: Source, recorder: Recorder, watch: Watch) -> System:
         """Go through the steps of the plan that are left."""
-        stack, checkpoint = _particles(source), recorder.checkpoint()
-        if checkpoint is None:
-            raise ValueError("a recorder without a first checkpoint")
+        stack, checkpoint = _particles(source), _begun(recorder)
         progress = Progress(**checkpoint.position)
         keep_freed_memory()
         recorder.rewind_log(progress.epoch)
         recorder.forget_results()
-        search, posterior = self._search(system, stack, checkpoint), system.posterior
+        search = self._search(system, stack, recorder, watch)
+        posterior = system.posterior
         work = Expedition(self, posterior, stack, search, recorder, progress, watch)
         plan = work.plan()
         state = from_tensors(work.search, checkpoint.tensors) if progress.batch else None
@@ -158,7 +158,10 @@ class ExpectationMaximisation(Method):
         recorder.write_latents(infer(main, source, self.seed, watch))
         return main
 
-    def _search(self, system: System, stack: ParticleStack, checkpoint: Checkpoint) -> Search:
+    def _search(
+        self, system: System, stack: ParticleStack, recorder: Recorder, watch: Watch
+    ) -> Search:
+        checkpoint = _begun(recorder)
         parts, held = stack.hold_out(self.options.hold_out, self.seed)
         if len(held) < LEAST_HELD or len(parts) < LEAST_HELD:
             raise InputError(
@@ -168,7 +171,15 @@ class ExpectationMaximisation(Method):
                 "Give more particles or a larger `hold_out`.",
             )
         device, contrast = system.device, system.model.likelihood.contrast
-        kept, aside = (FilteredStack(stack, rows, device=device) for rows in (parts, held))
+        memory = self.options.memory
+        room = free_bytes() / 2 if memory is None else memory * 1e9
+        kept, aside = (
+            FilteredStack(stack, rows, int(room * len(rows) / len(stack)), device, recorder.folder)
+            for rows in (parts, held)
+        )
+        watch.stage("filtering images", len(stack))
+        kept.read(watch.advance)
+        aside.read(lambda done: watch.advance(len(kept) + done))
         doubts = Doubts.of(self.options, contrast)
         return start_search(
             kept, aside, checkpoint.tensors, contrast, doubts, seed=self.seed, device=device
@@ -179,6 +190,13 @@ def _particles(source: Source) -> ParticleStack:
     if not isinstance(source, ParticleStack):
         raise TypeError(f"expected particles, found {type(source)}")
     return source
+
+
+def _begun(recorder: Recorder) -> Checkpoint:
+    checkpoint = recorder.checkpoint()
+    if checkpoint is None:
+        raise ValueError("a recorder without a first checkpoint")
+    return checkpoint
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What a search by expectation maximisation works on: particles, spectra, mask, prior."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import torch
@@ -88,6 +88,11 @@ class Search:
         """Where everything lies."""
         return self.noise.device
 
+    @property
+    def disc(self) -> FourierDisc:
+        """All coefficients, shell by shell."""
+        return replace(self.parts.stack.disc, by_shell=True).to(self.device)
+
     def lattice(self, shells: int) -> FourierLattice:
         """The lattice of the first shells.
 
@@ -97,7 +102,7 @@ class Search:
         Returns:
             The lattice.
         """
-        return FourierLattice(FourierDisc(self.parts.stack.disc.box, shells).to(self.device))
+        return FourierLattice(self.disc.within(shells))
 
     def signal(self, shells: int) -> Float[Tensor, " shells"]:
         """Mean power of the particle's Fourier coefficients, as the images show it.

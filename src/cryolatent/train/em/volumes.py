@@ -58,7 +58,11 @@ class MaskedVolumes:
         Returns:
             Fourier values.
         """
-        return self.lattice.from_field(fields * self.mask) * self.lattice.inside[:, None]
+        # field by field: temporary copies of all of them would be most of the memory
+        values = fields.new_empty(self.lattice.size, len(fields), dtype=torch.complex64)
+        for n in range(len(fields)):
+            self.lattice.read_grid(self.lattice.forward(fields[n] * self._mask(n)), values[:, n])
+        return values.mul_(self.lattice.inside[:, None])
 
     def penalty(self, fields: Float[Tensor, "fields z y x"]) -> float:
         """Minus the log prior density of fields, but for a constant.
@@ -94,34 +98,42 @@ class MaskedVolumes:
         Returns:
             Improved fields.
         """
-        inside = self.lattice.inside[:, None]
+        inside, fields = self.lattice.inside[:, None], fields.clone()
         scale = self.lattice.to_grid(inside / (self._diagonal(matrix) + self.precision))
-        residual = self._adjoint(self._unmix(vector)) - self._normal(fields, matrix)
-        direction = ready = self._precondition(residual, scale)
-        slope = first = (residual * ready).sum()
-        still = torch.zeros_like(slope)
+        residual = self._adjoint(self._unmix(vector)).sub_(self._normal(fields, matrix))
+        ready = self._precondition(residual, scale)
+        direction, slope = ready.clone(), _dot(residual, ready)
+        first, still = slope, torch.zeros_like(slope)
         for _ in range(iterations):
             # no branch on a number of the device: once it is small enough, nothing moves any more
             done = slope <= TOLERANCE**2 * first
             bent = self._normal(direction, matrix)
-            step = torch.where(done, still, slope / (direction * bent).sum())
-            fields, residual = fields + step * direction, residual - step * bent
+            step = torch.where(done, still, slope / _dot(direction, bent))
+            fields.addcmul_(direction, step)
+            residual.addcmul_(bent, -step)
             ready = self._precondition(residual, scale)
-            before, slope = slope, (residual * ready).sum()
-            direction = ready + torch.where(done, still, slope / before) * direction
+            before, slope = slope, _dot(residual, ready)
+            direction.mul_(torch.where(done, still, slope / before)).add_(ready)
         return fields
 
+    def _mask(self, field: int) -> Float[Tensor, "z y x"]:
+        return self.mask[field if len(self.mask) > 1 else 0]
+
     def _adjoint(self, values: Tensor) -> Tensor:
-        return self.mask * self.lattice.to_field(values * self.lattice.inside[:, None])
+        fields = self.lattice.to_field(values * self.lattice.inside[:, None])
+        return fields.mul_(self.mask)
 
     def _normal(self, fields: Tensor, matrix: Tensor) -> Tensor:
         values = self.transform(fields)
         bent = self._unmix(apply_normal(matrix, self._mix(values)))
-        return self._adjoint(bent + self.precision * values)
+        return self._adjoint(values.mul_(self.precision).add_(bent))
 
     def _precondition(self, residual: Tensor, scale: Tensor) -> Tensor:
-        grid = torch.fft.rfftn(residual * self.mask, dim=(-3, -2, -1), norm="forward")
-        return self.lattice.inverse(grid.mul_(scale)).mul_(self.mask)
+        ready = torch.empty_like(residual)
+        for n in range(len(residual)):
+            grid = self.lattice.forward(residual[n] * self._mask(n))
+            self.lattice.inverse(grid.mul_(scale[n]), ready[n]).mul_(self._mask(n))
+        return ready
 
     def _diagonal(self, matrix: Tensor) -> Tensor:
         """Mean diagonal of the normal matrices in each shell, for the fields."""
@@ -143,3 +155,7 @@ class MaskedVolumes:
         # of a device that cannot be asked, the general way
         known = self.mixing.device.type != "meta"
         return known and torch.equal(self.mixing.cpu(), torch.eye(len(self.mixing)))
+
+
+def _dot(first: Float[Tensor, "fields *p"], second: Float[Tensor, "fields *p"]) -> Tensor:
+    return torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
