@@ -1,6 +1,7 @@
 """Processor and CUDA device: equal numbers, and how long a pass and a step take on each.
 
-    python benchmarks/gpu.py -o OUT             # with a CUDA device, under eight minutes
+    python benchmarks/gpu.py -o OUT             # with a CUDA device, under ten minutes
+    python benchmarks/gpu.py -o OUT --whole 0   # without the run of 100,000 particles
     python benchmarks/gpu.py -o OUT --dry-run   # on the processor, tiny: does the script run
 
 It makes its own data. OUT gets gpu.json and gpu.md. Without a CUDA device it says so, with code 2.
@@ -8,6 +9,7 @@ It makes its own data. OUT gets gpu.json and gpu.md. Without a CUDA device it sa
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,11 +18,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import mrcfile
+import pandas as pd
+import starfile
 import torch
 from torch import Tensor
 
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import FilteredStack, ParticleStack, open_particles, scan
+from cryolatent.io import new_stack
 from cryolatent.models import Categorical, ExactGaussian
 from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.registry import OBJECTIVES
@@ -35,6 +41,17 @@ from cryolatent.train.optimisers import build_optimisers
 
 CPU = torch.device("cpu")
 COMPONENTS = 4
+DIFFERENT = 5_000
+HARD = {
+    "snr": 0.05,
+    "angle_error": 3.0,
+    "shift_error": 0.5,
+    "junk": 0.05,
+    "contrast_spread": 0.15,
+    "noise_colour": 3.0,
+}
+"""What the whole run's particles are like."""
+
 DECODERS = (
     {"decoder": "mlp"},
     {"decoder": "mlp", "decoder_output": "hartley"},
@@ -171,8 +188,48 @@ def timings(folder: Path, device: torch.device, sizes: dict[int, int], repeats: 
     return rows
 
 
-def table(equal: list[dict], timed: list[dict], device: str) -> str:
-    """Both as Markdown."""
+def many(folder: Path, box: int, count: int) -> Path:
+    """A particle file of so many images, of which few differ: what a run costs is the same."""
+    each = min(count, DIFFERENT)
+    simulate(SimulateConfig(particles=each, box=box, pixel_size=288.0 / box, **HARD), folder)
+    star = starfile.read(folder / "particles.star", always_dict=True)
+    images = mrcfile.mmap(folder / "particles.mrcs", mode="r").data
+    with new_stack(folder / "many.mrcs", (count, box, box), 288.0 / box) as stack:
+        for start in range(0, count, each):
+            stack[start : start + each] = images[: count - start]
+    rows = pd.concat([star["particles"]] * -(-count // each), ignore_index=True)[:count]
+    rows["rlnImageName"] = [f"{row + 1:06d}@many.mrcs" for row in range(count)]
+    starfile.write({"optics": star["optics"], "particles": rows}, folder / "many.star")
+    return folder / "many.star"
+
+
+def whole(folder: Path, device: torch.device, box: int, count: int) -> dict:
+    """A run of the program, start-up and all: states under wrong inputs."""
+    star = many(folder / "whole", box, count)
+    call = ["train", str(star), "-o", str(folder / "run"), "--posterior", "categorical"]
+    call += ["--device", device.type]
+    began = time.perf_counter()
+    program = "from cryolatent.cli import main; main()"
+    command = [sys.executable, "-c", program, *call]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    took = time.perf_counter() - began
+    if done.returncode:
+        print(done.stdout[-2000:], done.stderr[-6000:], file=sys.stderr)
+    log = [json.loads(line) for line in (folder / "run" / "log.jsonl").open()]
+    states = json.loads((folder / "run" / "choices.json").read_text())[0]["chosen"]
+    passes = log[-1]["seconds"]
+    return {
+        "particles": count,
+        "box": box,
+        "code": done.returncode,
+        "seconds": took,
+        "of passes": passes,
+        "states": states,
+    }
+
+
+def table(equal: list[dict], timed: list[dict], run: dict | None, device: str) -> str:
+    """All as Markdown."""
     lines = [
         f"Device: {device}; PyTorch {torch.__version__}; {torch.get_num_threads()} threads.",
         "",
@@ -185,9 +242,26 @@ def table(equal: list[dict], timed: list[dict], device: str) -> str:
         ratio = row["cuda"] / row["cpu"]
         numbers = f"{row['cpu']:,.0f} | {row['cuda']:,.0f} | {ratio:.1f}"
         lines.append(f"| {row['what']} | {row['box']} | {numbers} |")
+    if run is not None:
+        lines += [
+            "",
+            f"`cryolatent train --posterior categorical --device cuda`, {run['particles']:,} "
+            f"particles of box {run['box']}, wrong poses, contrast and junk: {run['seconds']:.0f} "
+            f"s, {run['of passes']:.0f} of them in passes; {run['states']} states (exit code "
+            f"{run['code']}).",
+        ]
     lines += ["", "| the same numbers | relative difference |", "|---|---:|"]
     lines += [f"| {row['what']} | {row['apart']:.1e} |" for row in equal]
     return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, record: dict) -> None:
+    """Leave what is measured so far, and print it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+    text = table(record["equal"], record["timed"], record.get("whole"), record["device"])
+    (folder / "gpu.md").write_text(text)
+    print(text, flush=True)
 
 
 def main() -> int:
@@ -195,6 +269,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--whole", type=int, default=100_000, help="particles of a whole run")
     arguments = parser.parse_args()
     if not arguments.dry_run and not torch.cuda.is_available():
         print("no CUDA device on this machine; --dry-run tries the script without", file=sys.stderr)
@@ -206,12 +281,12 @@ def main() -> int:
         small = particles(Path(place) / "small", 32, 64 if arguments.dry_run else 500)
         equal = equalities(replace(small), device)
         timed = timings(Path(place), device, sizes, 1 if arguments.dry_run else 3)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    record = {"device": name, "equal": equal, "timed": timed, "torch": torch.__version__}
-    (arguments.output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
-    text = table(equal, timed, name)
-    (arguments.output / "gpu.md").write_text(text)
-    print(text)
+        record = {"device": name, "equal": equal, "timed": timed, "torch": torch.__version__}
+        write(arguments.output, record)
+        size = (32, min(200, arguments.whole)) if arguments.dry_run else (128, arguments.whole)
+        if arguments.whole:
+            record["whole"] = whole(Path(place), device, *size)
+            write(arguments.output, record)
     return 0
 
 
