@@ -52,7 +52,7 @@ def test_options_of_other_parts_are_errors_of_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("posterior", REGISTRIES["posterior"].kinds)
+@pytest.mark.parametrize("posterior", REGISTRIES["posterior"].choices)
 def test_configuration_survives_file_and_flags(posterior: str, tmp_path: Path) -> None:
     config = TrainConfig.of(posterior=posterior, z_dim=3, seed=4)
     path = tmp_path / "c.toml"
@@ -69,7 +69,7 @@ def test_every_option_has_help_and_one_meaning() -> None:
         texts = [m.help for m in info.metadata if hasattr(m, "help")]
         assert texts and texts[0], name
     for registry in REGISTRIES.values():
-        for kind in registry.kinds:
+        for kind in registry.choices:
             assert set(registry.options(kind).model_fields) <= set(fields)
 
 

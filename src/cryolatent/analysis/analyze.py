@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -120,9 +121,10 @@ def analyze(
     (run.analysis / "summary.json").unlink(missing_ok=True)
     _write_embedding(run, latents, maps | {"cluster": labels}, matched)
     tell("volumes")
-    system = restore(run)
-    decoder = system.model.decoder
-    found = _write_clusters(run, decoder_of(run, clusters), latents, groups)
+    system = restore(run) if run.config.decoder.renders else None
+    decoder = None if system is None else system.model.decoder
+    shown_by = None if system is None else decoder_of(run, clusters)
+    found = _write_clusters(run, shown_by, latents, groups)
     if matched is not None:
         tell("truth")
         found = [_against_truth(run, cluster, labels, matched) for cluster in found]
@@ -141,7 +143,7 @@ def analyze(
         truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
         table_movement=table_movement(run),
         mistakable=mistakable(system, run.open_stack().select_ids(latents.ids))
-        if run.config.method.solves_volumes
+        if run.config.method.solves_volumes and system is not None
         else None,
     )
     write_summary(run, summary)
@@ -166,22 +168,23 @@ def _write_embedding(
 
 @torch.no_grad()
 def _write_clusters(
-    run: Run, decoder: Decoder, latents: Latents, groups: Clusters
+    run: Run, decoder: Decoder | None, latents: Latents, groups: Clusters
 ) -> list[Cluster]:
     folder = run.analysis / "volumes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     found = []
     for number, medoid in enumerate(groups.medoids):
-        volume = decoder.volume(groups.centres[number][None])[0]
         file = folder / f"cluster_{number}.mrc"
-        write_volume(file, volume.numpy(), run.manifest.pixel_size_angstrom)
+        if decoder is not None:
+            volume = decoder.volume(groups.centres[number][None])[0]
+            write_volume(file, volume.numpy(), run.manifest.pixel_size_angstrom)
         found.append(
             Cluster(
                 number=number,
                 size=int((groups.labels == number).sum()),
                 medoid=str(latents.ids[medoid]),
-                volume=file.relative_to(run.path).as_posix(),
+                volume=None if decoder is None else file.relative_to(run.path).as_posix(),
             )
         )
     return found
@@ -195,6 +198,9 @@ def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matc
     state = int(counts.argmax())
     if counts[state] <= (states == JUNK).sum():
         return cluster
+    known = {"nearest_state": names[state], "purity": float(counts[state] / len(states))}
+    if cluster.volume is None:
+        return cluster.model_copy(update=known)
     volume = torch.from_numpy(read_volume(run.path / cluster.volume)[0])
     angles = matched.angle_degrees
     angle = 0.0 if angles is None else float(angles[members][states == state].mean())
@@ -203,9 +209,8 @@ def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matc
     last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
     resolution = max(resolution_angstrom(fsc, manifest.pixel_size_angstrom), last)
     return cluster.model_copy(
-        update={
-            "nearest_state": names[state],
-            "purity": float(counts[state] / len(states)),
+        update=known
+        | {
             "fsc": tuple(fsc.tolist()),
             "resolution_angstrom": resolution,
         }
@@ -214,7 +219,7 @@ def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matc
 
 def _compare(
     run: Run,
-    decoder: Decoder,
+    decoder: Decoder | None,
     latents: Latents,
     labels: np.ndarray,
     matched: Matched,
@@ -223,13 +228,8 @@ def _compare(
     truth, state = matched.truth, matched.state
     stack = run.open_stack().select_ids(latents.ids)
     known = oracle(stack, truth, matched.rows)
-    real = np.flatnonzero(state != JUNK)
-    chosen = np.random.default_rng(seed).permutation(real)[:FSC_PARTICLES]
     z = latents.distribution.mean
-    volumes = (truth.volume(row) for row in matched.rows[chosen].tolist())
-    curves = per_image_fsc(decoder, z[chosen], volumes)
     several = len(truth.state_names) > 1
-    inside = torch.arange(curves.shape[-1]) <= run.manifest.shells
     return TruthComparison(
         state_names=truth.state_names,
         junk=int((state == JUNK).sum()),
@@ -237,12 +237,25 @@ def _compare(
         diameter_to_box=truth.diameter_to_box,
         ari=rand_index(labels, state) if several else None,
         oracle_ari=rand_index(known.state, state) if several else None,
-        fsc_area=mean_estimate(fsc_area(curves).numpy()),
-        fsc_area_ceiling=float(fsc_area(inside.float())),
-        fsc_particles=len(chosen),
+        **({} if decoder is None else _compare_volumes(run, decoder, z, matched, seed)),
         motion=_compare_motion(z.numpy().astype(float), matched, known, seed),
         refined=_compare_refined(latents, stack, matched),
     )
+
+
+def _compare_volumes(
+    run: Run, decoder: Decoder, z: Tensor, matched: Matched, seed: int
+) -> dict[str, Any]:
+    real = np.flatnonzero(matched.state != JUNK)
+    chosen = np.random.default_rng(seed).permutation(real)[:FSC_PARTICLES]
+    volumes = (matched.truth.volume(row) for row in matched.rows[chosen].tolist())
+    curves = per_image_fsc(decoder, z[chosen], volumes)
+    inside = torch.arange(curves.shape[-1]) <= run.manifest.shells
+    return {
+        "fsc_area": mean_estimate(fsc_area(curves).numpy()),
+        "fsc_area_ceiling": float(fsc_area(inside.float())),
+        "fsc_particles": len(chosen),
+    }
 
 
 def _compare_refined(

@@ -20,8 +20,8 @@ class Cluster(Record):
     medoid: str
     """Name of the particle nearest to the centre."""
 
-    volume: str
-    """File of the volume, relative to the run directory."""
+    volume: str | None = None
+    """File of the volume, relative to the run directory; None without a decoder."""
 
     nearest_state: str | None = None
     """True state whose particles prevail, where the truth is known; None where junk prevails."""
@@ -101,13 +101,13 @@ class TruthComparison(Record):
     """The same for the oracle: the most likely state given the true volumes, contrasts and noise,
     and the true poses."""
 
-    fsc_area: Estimate
-    """Mean area under the per-image FSC curve."""
+    fsc_area: Estimate | None = None
+    """Mean area under the per-image FSC curve; None without a decoder."""
 
-    fsc_area_ceiling: float
+    fsc_area_ceiling: float = 0.0
     """The largest area that the shells used allow."""
 
-    fsc_particles: int
+    fsc_particles: int = 0
     """Number of particles that the mean was taken over."""
 
     motion: MotionComparison | None = None

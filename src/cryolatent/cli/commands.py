@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.cli.halves import halves
+from cryolatent.cli.importing import importing
 from cryolatent.cli.mnist import mnist
 from cryolatent.config.flags import given, train_flags
 from cryolatent.config.infer import InferConfig
@@ -27,6 +28,7 @@ READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
 app.command(halves)
+app.command(importing)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 

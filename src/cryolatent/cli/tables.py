@@ -52,15 +52,18 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
     for run, summary, truth in zip(runs, summaries, truths, strict=True):
         against = ["-"] * len(measures)
         if truth is not None:
-            area = f"{truth.fsc_area.value:.3f} of {truth.fsc_area_ceiling:.3f}"
+            area = "-"
+            if truth.fsc_area is not None:
+                area = f"{truth.fsc_area.value:.3f} of {truth.fsc_area_ceiling:.3f}"
             motion = truth.motion
             against = [
                 *_beside(truth.ari, truth.oracle_ari) * sorts,
                 *_beside(motion and motion.r2, motion and motion.oracle_r2) * moves,
                 area,
             ]
-        last = run.entries()[-1]
-        times = [f"{last[key]:.0f} s" for key in ("seconds", "cpu_seconds")]
+        last = run.entries()[-1:]
+        keys = ("seconds", "cpu_seconds")
+        times = [f"{last[0][key]:.0f} s" for key in keys] if last else ["-", "-"]
         found = [SCORES[name](summary) for name in scores]
         values = ["-" if score is None else _text(score, 1) for score in found]
         table.add_row(run.name, *values, *against, *times)

@@ -7,6 +7,7 @@ from typing import Any
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.runs.run import Run
+from cryolatent.sessions.training import check_trains
 
 FREE = ("epochs", "datadir", "memory")
 """Options that may change when a run is continued."""
@@ -26,6 +27,7 @@ def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleS
         InputError: If there is no run, its input has changed, or an option differs.
     """
     run = Run.open(output)
+    check_trains(run.config, output)
     own = run.config.flat()
     others = {name: v for name, v in options.items() if name not in FREE}
     if any(own.get(name) != value for name, value in others.items()):

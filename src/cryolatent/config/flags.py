@@ -34,7 +34,7 @@ def train_flags(*, everything: bool = False) -> type[BaseModel]:
     for noun, registry in REGISTRIES.items():
         fields[noun] = _choice(noun, registry, everything=everything)
         for name, (infos, kinds) in _by_name(registry).items():
-            only = "" if kinds == registry.kinds else f" [{noun} {', '.join(kinds)}]"
+            only = "" if kinds == registry.choices else f" [{noun} {', '.join(kinds)}]"
             title = f"{noun.capitalize()} {kinds[0]}" if len(kinds) == 1 else noun.capitalize()
             common = any(name in registry.options(kind).common for kind in kinds)
             text = (infos[0].description or "") + (only if len(kinds) > 1 else "")
@@ -59,7 +59,7 @@ def given(flags: BaseModel) -> dict[str, Any]:
 
 def _by_name(registry: Registry) -> dict[str, tuple[list[FieldInfo], tuple[str, ...]]]:
     found: dict[str, tuple[list[FieldInfo], tuple[str, ...]]] = {}
-    for kind in registry.kinds:
+    for kind in registry.choices:
         for name, info in registry.options(kind).model_fields.items():
             infos, kinds = found.get(name, ([], ()))
             found[name] = [*infos, info], (*kinds, kind)
@@ -67,14 +67,14 @@ def _by_name(registry: Registry) -> dict[str, tuple[list[FieldInfo], tuple[str, 
 
 
 def _choice(noun: str, registry: Registry, *, everything: bool) -> tuple[Any, Any]:
-    kinds = "; ".join(f"{kind}: {_summary(registry.options(kind))}" for kind in registry.kinds)
+    kinds = "; ".join(f"{kind}: {_summary(registry.options(kind))}" for kind in registry.choices)
     parameter = Parameter(
         help=f"{noun.capitalize()}. {kinds}.",
         group=_group(noun.capitalize()),
         show=everything or noun in ("posterior", "decoder"),
         show_default=False,
     )
-    return Annotated[Literal[registry.kinds] | None, parameter], None
+    return Annotated[Literal[registry.choices] | None, parameter], None
 
 
 def _flag(info: FieldInfo, title: str, text: str, shown: bool, kind: Any = None) -> tuple[Any, Any]:

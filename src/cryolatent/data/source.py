@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cryolatent.data.batch import Batch, Evidence, Twin
 
-Domain = Literal["particles", "digits"]
+Domain = Literal["particles", "digits", "latents"]
+"""What examples are; latents that were imported without their particles."""
 Same = TypeVar("Same", bound="Source")
 
 

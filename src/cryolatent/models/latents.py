@@ -30,7 +30,8 @@ class Latents:
     Args:
         ids: Particle names.
         distribution: Distribution of each particle's latent.
-        reconstruction: Negative log likelihood of posterior samples, in nats.
+        reconstruction: Negative log likelihood of posterior samples, in nats; None of latents of
+            another program, of which it is not known.
         kl: Divergence from the prior, in nats; of points minus the log density of the prior.
         evidence: Log evidence of each particle, in nats; None where it is not known.
         beliefs: What is believed of poses, contrast and particles, where they are doubted.
@@ -38,7 +39,7 @@ class Latents:
 
     ids: np.ndarray
     distribution: Distribution
-    reconstruction: Float[Tensor, " n"]
+    reconstruction: Float[Tensor, " n"] | None
     kl: Float[Tensor, " n"]
     evidence: Float[Tensor, " n"] | None = None
     beliefs: Beliefs | None = None
@@ -46,12 +47,17 @@ class Latents:
     @property
     def elbo(self) -> Float[Tensor, " n"] | None:
         """Evidence lower bound of each particle, in nats; None for points, which bound nothing."""
-        return -(self.reconstruction + self.kl) if self.distribution.is_bound else None
+        return self.score if self.distribution.is_bound else None
 
     @property
     def log_joint(self) -> Float[Tensor, " n"] | None:
         """Log joint density ``log p(x, z)`` of each particle and its point, in nats."""
-        return None if self.distribution.is_bound else -(self.reconstruction + self.kl)
+        return None if self.distribution.is_bound else self.score
+
+    @property
+    def score(self) -> Float[Tensor, " n"] | None:
+        """The one of both that there is; None of imported latents, whose fit is not known."""
+        return None if self.reconstruction is None else -(self.reconstruction + self.kl)
 
 
 def penalty_name(is_bound: bool) -> str:

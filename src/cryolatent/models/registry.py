@@ -44,6 +44,9 @@ class Options(BaseModel):
     common: ClassVar[frozenset[str]] = frozenset()
     """Options that most people need; the others are shown by ``--help-all``."""
 
+    trains: ClassVar[bool] = True
+    """Whether a training can choose the part; False of what only runs of other programs have."""
+
     def resolved(self, shared: Shared) -> "Options":
         """Replace defaults that depend on other options by their values.
 
@@ -110,6 +113,11 @@ class Registry:
     def kinds(self) -> tuple[str, ...]:
         """Names of all parts, in the order of their registration."""
         return tuple(self._options)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Names of the parts that a training can choose."""
+        return tuple(kind for kind, options in self._options.items() if options.trains)
 
     def options(self, kind: str) -> type[Options]:
         """The options class of a part.

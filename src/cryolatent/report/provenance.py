@@ -119,6 +119,9 @@ def commands(findings: Sequence[Findings], page: str) -> list[str]:
     names = [_quoted(f.run.name) for f in findings]
     lines = []
     for f, name in zip(findings, names, strict=True):
+        if f.run.manifest.origin:
+            lines.append(f"# {name}: imported from {f.run.manifest.origin}")
+            continue
         words = ["cryolatent train", _quoted(f.run.manifest.input.name), "-o", name]
         # All threads are another number on another machine, and another result.
         picked = chosen(f.run.config) | {("session", "threads"): f.run.manifest.threads}

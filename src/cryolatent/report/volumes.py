@@ -23,7 +23,7 @@ class ClusterCard:
     Args:
         cluster: Its numbers.
         shade: Its colour.
-        slices: Three central slices side by side, as a data URI.
+        slices: Three central slices side by side, as a data URI; empty without a decoder.
         projections: Three projections side by side, as a data URI.
     """
 
@@ -49,7 +49,10 @@ def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterC
     clusters = sorted(
         findings.summary.clusters, key=lambda c: (shades[c.number].hue, shades[c.number].variant)
     )
-    volumes = [read_volume(findings.run.path / cluster.volume)[0] for cluster in clusters]
+    if any(cluster.volume is None for cluster in clusters):
+        return [ClusterCard(cluster, shades[cluster.number], "", "") for cluster in clusters]
+    files = [findings.run.path / str(cluster.volume) for cluster in clusters]
+    volumes = [read_volume(file)[0] for file in files]
     slices = strips([central_slices(volume) for volume in volumes])
     projections = strips([axis_projections(volume) for volume in volumes])
     return [

@@ -25,7 +25,8 @@ def write_latents(path: Path, latents: Latents) -> None:
         latents: One row per particle.
     """
     columns = latents.distribution.to_columns()
-    columns["reconstruction"] = latents.reconstruction
+    if latents.reconstruction is not None:
+        columns["reconstruction"] = latents.reconstruction
     columns[penalty_name(latents.distribution.is_bound)] = latents.kl
     if latents.evidence is not None:
         columns["evidence"] = latents.evidence
@@ -51,7 +52,7 @@ def read_latents(path: Path) -> Latents:
     beliefs = Beliefs.from_columns(columns, counts) if "is_particle" in columns else None
     penalty = columns[penalty_name(distribution.is_bound)]
     evidence = columns.get("evidence")
-    return Latents(ids, distribution, columns["reconstruction"], penalty, evidence, beliefs)
+    return Latents(ids, distribution, columns.get("reconstruction"), penalty, evidence, beliefs)
 
 
 def write_rows(path: Path, rows: Rows) -> None:

@@ -71,6 +71,12 @@ class Manifest(BaseModel):
     parents: tuple[str, ...] = ()
     """Runs that this one started from."""
 
+    origin: str = ""
+    """What it was imported from; empty if this program trained it."""
+
+    remarks: tuple[str, ...] = ()
+    """What has to be known of an imported run."""
+
     status: Literal["running", "interrupted", "failed", "finished"] = "running"
     """Whether the run is finished; anything else can be resumed."""
 

@@ -188,6 +188,13 @@ class Run(Recorder):
             InputError: If the input is not there, cannot be read, is no particle file or has
                 changed.
         """
+        if self.manifest.domain == "latents":
+            raise InputError(
+                self.path,
+                "a run that was imported without its particles",
+                "a run on particles",
+                "Import it again with `particles`.",
+            )
         if self.manifest.domain != "particles":
             raise InputError(
                 self.path,

@@ -14,6 +14,11 @@ from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, restore
 
 Need = Literal["latents", "particles", "system", "a posterior that reads images"]
+WORDS = {
+    "latents": "latents",
+    "particles": "particles: its latents were imported without them",
+    "system": "decoder: its latents were imported alone",
+}
 
 
 class Subject(ABC):
@@ -61,7 +66,7 @@ class Subject(ABC):
                 if system is None or not system.posterior.reads_images:
                     return "This posterior does not read images."
             elif getattr(self, need)() is None:
-                return f"{self.name} has no {need}."
+                return f"{self.name} has no {WORDS[need]}."
         return ""
 
 
@@ -92,13 +97,15 @@ class RunSubject(Subject):
         """The finished run's; None before."""
         return self.run.latents() if self.run.is_finished else None
 
-    def particles(self) -> ParticleStack:
-        """The run's own.
+    def particles(self) -> ParticleStack | None:
+        """The run's own; None of latents that were imported alone.
 
         Raises:
             InputError: If they cannot be opened, or their number, box or shells are not the run's.
         """
         run, manifest = self.run, self.run.manifest
+        if manifest.domain == "latents" and self.stack is None:
+            return None
         stack = as_shown(run.config, run.open_stack()) if self.stack is None else self.stack
         found = (len(stack), stack.disc.box, stack.disc.radius)
         expected = (manifest.particles, manifest.box, manifest.shells)
@@ -111,9 +118,9 @@ class RunSubject(Subject):
             )
         return stack
 
-    def system(self) -> System:
-        """The parts as the newest checkpoint holds them."""
-        return restore(self.run)
+    def system(self) -> System | None:
+        """The parts as the newest checkpoint holds them; None if there is no decoder."""
+        return restore(self.run) if self.run.config.decoder.renders else None
 
     @property
     def parents(self) -> tuple[str, ...]:

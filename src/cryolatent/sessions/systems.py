@@ -7,6 +7,7 @@ import torch
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import StackStatistics, twin_of
 from cryolatent.data.source import AnySource, Geometry
+from cryolatent.errors import InputError
 from cryolatent.models.registry import METHODS
 from cryolatent.models.setting import Setting
 from cryolatent.models.system import System, assemble
@@ -72,8 +73,15 @@ def restore(run: Run) -> System:
         The parts as the newest checkpoint holds them.
 
     Raises:
-        InputError: If a search has not come to parts yet.
+        InputError: If a search has not come to parts yet, or latents alone were imported.
     """
+    if not run.config.decoder.renders:
+        raise InputError(
+            run.path,
+            "a run without a decoder, of which only latents were imported",
+            "a run with one",
+            f"Reconstruct from its particles instead: cryolatent volumes {run.path}",
+        )
     checkpoint = run.checkpoint()
     if checkpoint.z_dim == SEARCHING:
         run.check_finished()

@@ -35,6 +35,7 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
         InputError: If the folder is taken or the data are not usable.
     """
     Run.check_free(path)
+    check_trains(config, "`config`")
     data = config.data.located(source.datadir)
     config = config.model_copy(update={"data": data})
     options = config.resolved()
@@ -54,6 +55,25 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     device = str(named_device(session.device))
     manifest = Manifest.of(shown, session.seed, threads, parents, device)
     return Run.create(path, config, manifest, checkpoint, table, levels)
+
+
+def check_trains(config: TrainConfig, place: str | Path) -> None:
+    """Make sure that a configuration is one of a training.
+
+    Args:
+        config: Options.
+        place: Where they come from.
+
+    Raises:
+        InputError: If they are those of an imported run.
+    """
+    if not config.method.trains:
+        raise InputError(
+            place,
+            "a run of another program, which was imported",
+            "a run that was trained here",
+            "Continue it there and import it again, or begin a run of your own.",
+        )
 
 
 def train(run: Run, source: Source, watch: Watch | None = None) -> None:

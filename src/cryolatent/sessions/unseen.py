@@ -197,5 +197,6 @@ def infer_unseen(
     if not options.refine:
         return Inferred(latents, None)
     before = infer(system, stack, options.seed, watch, samples=SAMPLES)
-    after = latents.reconstruction + latents.kl
-    return Inferred(latents, before.reconstruction + before.kl - after)
+    if latents.score is None or before.score is None:
+        return Inferred(latents, None)
+    return Inferred(latents, latents.score - before.score)

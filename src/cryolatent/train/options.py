@@ -78,5 +78,12 @@ class EmOptions(MethodOptions):
     """Mask outside which volumes may not differ from the consensus."""
 
 
+class ImportedMethodOptions(MethodOptions):
+    """Another program's training, which cannot be continued here."""
+
+    trains: ClassVar[bool] = False
+
+
 METHODS.declare("gradient", GradientOptions, "cryolatent.train.gradient:Gradient")
 METHODS.declare("em", EmOptions, "cryolatent.train.em.driver:ExpectationMaximisation")
+METHODS.declare("imported", ImportedMethodOptions, "cryolatent.train.method:Method")

@@ -16,6 +16,9 @@ class DecoderOptions(Options):
     default_likelihood: ClassVar[str] = "gaussian"
     """What compares what the decoder renders with images."""
 
+    renders: ClassVar[bool] = True
+    """Whether there is a decoder at all."""
+
 
 class MlpOptions(DecoderOptions):
     """A coordinate network."""
@@ -81,7 +84,15 @@ class PixelOptions(DecoderOptions):
     """Hidden layers of the decoder."""
 
 
+class NoDecoderOptions(DecoderOptions):
+    """No decoder: latents alone were imported."""
+
+    trains: ClassVar[bool] = False
+    renders: ClassVar[bool] = False
+
+
 DECODERS.declare("mlp", MlpOptions, f"{HOME}.mlp:CoordinateDecoder")
 DECODERS.declare("subspace", SubspaceOptions, f"{HOME}.subspace:SubspaceDecoder")
 DECODERS.declare("volumes", VolumesOptions, f"{HOME}.subspace:SubspaceDecoder")
 DECODERS.declare("pixel", PixelOptions, f"{HOME}.pixel:PixelDecoder")
+DECODERS.declare("none", NoDecoderOptions, f"{HOME}.base:Decoder")

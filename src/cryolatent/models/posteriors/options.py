@@ -185,9 +185,21 @@ class CategoricalOptions(PosteriorOptions):
     """Number of states; chosen by held-out evidence if left out."""
 
 
+class ImportedOptions(PosteriorOptions):
+    """Latents that another program gave, a row per particle."""
+
+    trains: ClassVar[bool] = False
+    default_decoder: ClassVar[str] = "none"
+    default_method: ClassVar[str] = "imported"
+
+    widths: bool = False
+    """Whether there is a log variance beside each mean."""
+
+
 POSTERIORS.declare("exact", ExactOptions, f"{HOME}.exact:ExactGaussian")
 POSTERIORS.declare("categorical", CategoricalOptions, f"{HOME}.exact:Categorical")
 POSTERIORS.declare("encoder", EncoderOptions, f"{HOME}.encoder:Encoder")
 POSTERIORS.declare("semi-amortized", SemiAmortizedOptions, f"{HOME}.semi_amortized:SemiAmortized")
 POSTERIORS.declare("table", TableOptions, f"{HOME}.table:LookupTable")
 POSTERIORS.declare("point-table", PointTableOptions, f"{HOME}.points:PointTable")
+POSTERIORS.declare("imported", ImportedOptions, f"{HOME}.imported:Imported")

@@ -197,7 +197,7 @@ def measure(run: Run, task: Task, kept: DigitSet, held: DigitSet) -> Measures:
         core_seconds=entries[-1]["cpu_seconds"],
         reconstructions=tuple(entry["reconstruction"] for entry in entries),
         kls=tuple(e["kl" if is_bound else "negative_log_prior"] for e in entries),
-        reconstruction=float(latents.reconstruction.mean()),
+        reconstruction=float(torch.as_tensor(latents.reconstruction).mean()),
         kl=float(latents.kl.mean()) if is_bound else None,
         bound=None if latents.elbo is None else mean_estimate(latents.elbo.numpy()[:MOST]),
         mean_image=cross_entropy_of_mean(kept.values),

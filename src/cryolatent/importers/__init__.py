@@ -1,0 +1,1 @@
+"""Finished runs of other programs, made run directories. Import from its modules."""
