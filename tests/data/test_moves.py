@@ -20,6 +20,7 @@ from cryolatent.physics import (
     CTF,
     FourierDisc,
     Poses,
+    disc_to_images,
     images_to_disc,
     shift_phases,
     slice_volume,
@@ -139,3 +140,22 @@ def test_evidence_without_pose_or_ctf_moves_its_image(pixels: np.ndarray) -> Non
     assert moved.ctf is None
     with pytest.raises(ValueError, match="pixel size"):
         shift_particle(replace(seen(pixels), ctf=None), DISC, right)
+
+
+def test_what_lies_beyond_the_disc_moves_along(pixels):
+    """Disc and the rest together are the moved pixels."""
+    images = torch.from_numpy(pixels)
+    own = seen(pixels)
+    whole = replace(own, beyond=images - disc_to_images(own.images, DISC))
+    shift = torch.tensor([3.0, -2.0])
+    ring = torch.roll(images, (-2, 3), dims=(-2, -1))
+    quarter = torch.roll(torch.rot90(images, -1, dims=(-2, -1)), 1, dims=-1)
+    for moved, expected in (
+        (shift_image(whole, DISC, shift), ring),
+        (shift_particle(whole, DISC, shift), ring),
+        (rot90_image(whole, DISC), torch.rot90(images, -1, dims=(-2, -1))),
+        (rot90_particle(whole, DISC), quarter),
+    ):
+        assert moved.beyond is not None
+        found = disc_to_images(moved.images, DISC) + moved.beyond
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

@@ -103,7 +103,7 @@ def test_what_needs_no_decoder_works(data: Path, z: np.ndarray, tmp_path: Path) 
     assert len(made.volumes) == 2
     finding = open_run(run.path).audit("shift-raw")
     assert finding.verdict == "not applicable"
-    assert "no decoder" in finding.note
+    assert finding.note == "run has no system. It was imported from table.pkl."
     with pytest.raises(InputError, match="cryolatent volumes"):
         open_run(run.path).volume([0.0] * 3)
 

@@ -30,6 +30,7 @@ from cryolatent.models import (
     SubspaceDecoder,
 )
 from cryolatent.models.contrast import Contrast
+from cryolatent.models.cryodrgn import CryodrgnDecoder, CryodrgnEncoder
 from cryolatent.models.decoders.coefficients import (
     CoefficientMap,
     Fourier,
@@ -42,6 +43,7 @@ from cryolatent.models.decoders.encodings import Coordinates, GaussianEncoding
 from cryolatent.models.distributions import from_columns
 from cryolatent.models.layers import PlainMlp
 from cryolatent.models.nuisances import Nuisances
+from cryolatent.models.posteriors.imported import Imported
 from cryolatent.physics import Interpolation
 
 Z_DIM, PARTICLES = 3, 4
@@ -61,6 +63,12 @@ def points(sparse: bool) -> Posterior:
     return table
 
 
+def imported(widths: bool) -> Posterior:
+    rows = Imported(PARTICLES, Z_DIM, widths=widths)
+    rows.loc.normal_()
+    return rows
+
+
 def encoder(frame: Literal["raw", "aligned"]) -> Encoder:
     return Encoder(FourierFeatures(DISC, FLAT.power, frame), Z_DIM, width=8, layers=2)
 
@@ -78,6 +86,9 @@ POSTERIORS: dict[str, Callable[[], Posterior]] = {
     "dense table": lambda: LookupTable(PARTICLES, Z_DIM, sparse=False),
     "point table": lambda: points(sparse=True),
     "dense point table": lambda: points(sparse=False),
+    "imported": lambda: imported(widths=True),
+    "imported points": lambda: imported(widths=False),
+    "cryodrgn": lambda: CryodrgnEncoder(DISC, Z_DIM, width=8, layers=2),
     "fitted": lambda: Fitted(DiagonalNormal, Z_DIM, starts=2, steps=3),
     "fitted points": lambda: Fitted(Delta, Z_DIM, starts=2, steps=3),
     "exact": lambda: ExactGaussian(Z_DIM),
@@ -91,6 +102,10 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "mlp, coordinates": lambda: mlp(encoding=Coordinates(DISC.box)),
     "mlp, plain": lambda: mlp(hidden=PlainMlp),
     "hartley": lambda: HartleyDecoder(DISC, Z_DIM, FLAT.power, width=8, layers=2),
+    "cryodrgn": lambda: CryodrgnDecoder(DISC, Z_DIM, width=8, layers=2),
+    "cryodrgn, hartley": lambda: CryodrgnDecoder(
+        DISC, Z_DIM, encoding="geom_lowf", frequencies=5, width=8, layers=2, outputs=1
+    ),
     "linear": lambda: subspace(Linear(Z_DIM)),
     "linear, nearest": lambda: subspace(Linear(Z_DIM), Interpolation.NEAREST),
     "polynomial": lambda: subspace(Polynomial(Z_DIM)),

@@ -1,18 +1,21 @@
 """The commands that import finished runs of other programs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from cryolatent.config.reading import ReadingConfig
+from cryolatent.config.reading import ReadingConfig, TablesConfig
+
+if TYPE_CHECKING:
+    from cryolatent.runs.run import Run
 
 importing = App(
     name="import",
     help="Make a run of what another program found: analyze, report, export and audits then work "
     "on it.",
 )
-READING_DEFAULTS = ReadingConfig()
+READING_DEFAULTS, TABLES_DEFAULTS = ReadingConfig(), TablesConfig()
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 
 
@@ -52,7 +55,65 @@ def latents(
     """
     from cryolatent.importers.latents import import_latents
 
-    run = import_latents(table, output, particles, columns, reading.reading())
+    _said(import_latents(table, output, particles, columns, reading.reading()))
+
+
+@importing.command
+def cryodrgn(
+    workdir: Path,
+    *,
+    output: Output,
+    particles: Path | None = None,
+    epoch: int | None = None,
+    without_particles: Annotated[bool, Parameter(negative="")] = False,
+    datadir: Path | None = None,
+    tables: Annotated[TablesConfig, Parameter(name="*")] = TABLES_DEFAULTS,
+) -> None:
+    """Import a run of cryoDRGN: its latents, and decoder and encoder where they can be read.
+
+    Files that are no longer where cryoDRGN read them are asked for by option.
+
+    ```
+    cryolatent import cryodrgn 01_vae128 -o run/
+    cryolatent import cryodrgn 01_vae128 -o run/ --epoch 24 --particles particles.128.mrcs
+    cryolatent import cryodrgn 01_vae128 -o maps/ --without-particles
+    ```
+
+    Parameters
+    ----------
+    workdir
+        What cryodrgn train_vae, train_dec or abinit wrote.
+    output
+        New run directory.
+    particles
+        The stack that it was trained on, if it is not where it was.
+    epoch
+        Which of its epochs, as its files are numbered; the last if left out.
+    without_particles
+        Do without the images: latents and volumes alone.
+    datadir
+        Folder that image names are relative to, if not the particle file's own.
+    """
+    from cryolatent.cli.progress import training_watch
+    from cryolatent.importers.cryodrgn import import_cryodrgn
+
+    with training_watch() as watch:
+        run = import_cryodrgn(
+            workdir,
+            output,
+            particles,
+            epoch=epoch,
+            tables=tables.tables(),
+            datadir=datadir,
+            without_particles=without_particles,
+            watch=watch,
+        )
+    _said(run)
+
+
+def _said(run: "Run") -> None:
     size = f"{run.manifest.particles} particles, {run.z_dim} latent dimensions"
     print(f"{run.path}: {size}, imported from {run.manifest.origin}")
+    for remark in run.manifest.remarks:
+        print(f"note: {remark}")
     print(f"Next: cryolatent analyze {run.path}")

@@ -20,12 +20,14 @@ class Evidence:
         ctf: The observations' transfer functions, if they have any.
         owner: For each observation, the position in the batch of the particle that it is shown for;
             a particle may be shown more or fewer observations than it has.
+        beyond: What of the images lies outside the Fourier disc, for posteriors that ask for it.
     """
 
     images: Inexact[Tensor, "obs k"]
     poses: Poses | None
     ctf: CTF | None
     owner: Int[Tensor, " obs"]
+    beyond: Float[Tensor, "obs y x"] | None = None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def shift_image(evidence: Evidence, disc: FourierDisc, pixels: Float[Tensor, "*o
     Returns:
         The moved evidence.
     """
-    return replace(evidence, images=evidence.images * shift_phases(disc, pixels))
+    images = evidence.images * shift_phases(disc, pixels)
+    return replace(evidence, images=images, beyond=_shifted(evidence.beyond, pixels))
 
 
 def shift_particle(
@@ -79,7 +80,8 @@ def rot90_image(evidence: Evidence, disc: FourierDisc) -> Evidence:
     Returns:
         The moved evidence.
     """
-    turned = replace(evidence, images=quarter_turn(evidence.images, disc))
+    images = quarter_turn(evidence.images, disc)
+    turned = replace(evidence, images=images, beyond=_turned(evidence.beyond, 1))
     return shift_image(turned, disc, torch.tensor(ROT90_ROLL))
 
 
@@ -98,7 +100,8 @@ def rot90_particle(evidence: Evidence, disc: FourierDisc, quarters: int = 1) -> 
     """
     images = quarter_turn(evidence.images, disc, quarters)
     degrees = torch.full((len(images),), 90.0 * quarters)
-    return _with_turned_geometry(replace(evidence, images=images), degrees)
+    beyond = _turned(evidence.beyond, quarters)
+    return _with_turned_geometry(replace(evidence, images=images, beyond=beyond), degrees)
 
 
 def rotate_image(evidence: Evidence, disc: FourierDisc, degrees: Float[Tensor, " obs"]) -> Evidence:
@@ -110,7 +113,7 @@ def rotate_image(evidence: Evidence, disc: FourierDisc, degrees: Float[Tensor, "
         degrees: Angle of each, from x towards y.
 
     Returns:
-        The moved evidence, interpolated.
+        The moved evidence, interpolated; what lies beyond the disc stays.
     """
     return replace(evidence, images=rotate_in_plane(evidence.images, degrees, disc))
 
@@ -129,6 +132,31 @@ def rotate_particle(
         The moved evidence, interpolated.
     """
     return _with_turned_geometry(rotate_image(evidence, disc, degrees), degrees)
+
+
+def _shifted(
+    beyond: Float[Tensor, "obs y x"] | None, pixels: Float[Tensor, "*obs 2"]
+) -> Float[Tensor, "obs y x"] | None:
+    """What lies beyond the disc, displaced as the disc is."""
+    if beyond is None:
+        return None
+    box = beyond.shape[-1]
+    ky, kx = torch.fft.fftfreq(box)[:, None], torch.fft.rfftfreq(box)[None]
+    x, y = pixels[..., 0, None, None], pixels[..., 1, None, None]
+    phase = -2 * torch.pi * (kx * x + ky * y)
+    transform = torch.fft.rfft2(beyond) * torch.polar(torch.ones_like(phase), phase)
+    return torch.fft.irfft2(transform, s=(box, box))
+
+
+def _turned(
+    beyond: Float[Tensor, "obs y x"] | None, quarters: int
+) -> Float[Tensor, "obs y x"] | None:
+    """What lies beyond the disc, turned as the disc is, about pixel D / 2."""
+    if beyond is None:
+        return None
+    for _ in range(quarters % 4):
+        beyond = torch.rot90(beyond, -1, dims=(-2, -1)).roll(1, dims=-1)
+    return beyond
 
 
 def _with_turned_geometry(evidence: Evidence, degrees: Float[Tensor, " obs"]) -> Evidence:

@@ -20,6 +20,7 @@ from cryolatent.physics import (
     CTF,
     FourierDisc,
     Poses,
+    disc_to_images,
     images_to_disc,
     rotation_defect,
     symmetry_rotations,
@@ -53,6 +54,7 @@ class ParticleStack(Source):
         noise_level: For each observation the noise's power relative to the mean; the same for all
             if left out. Images and transfer functions are given out divided by its root, so that
             one noise spectrum serves all of them.
+        shows_beyond: Whether evidence holds what of the images lies outside the Fourier disc.
 
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
@@ -74,6 +76,7 @@ class ParticleStack(Source):
     twin: Twin | None = None
     noise_groups: np.ndarray | None = None
     noise_level: Float[Tensor, " obs"] | None = None
+    shows_beyond: bool = False
 
     def __post_init__(self) -> None:
         observations = int(self.offsets[-1])
@@ -150,8 +153,10 @@ class ParticleStack(Source):
 
     def evidence(self, rows: Int[Tensor, " obs"], owner: Int[Tensor, " obs"]) -> Evidence:
         """Fourier coefficients, poses and transfer functions."""
-        images = self.from_pixels(torch.from_numpy(self.pixels(rows.numpy())))
-        return Evidence(images, self.poses[rows], self.transfer(rows), owner)
+        pixels = torch.from_numpy(self.pixels(rows.numpy()))
+        images = self.from_pixels(pixels)
+        beyond = pixels - disc_to_images(images, self.disc) if self.shows_beyond else None
+        return Evidence(images, self.poses[rows], self.transfer(rows), owner, beyond)
 
     def fingerprint(self) -> bytes:
         """The particle files, and what can be told of their stacks without reading them whole."""

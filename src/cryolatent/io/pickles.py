@@ -18,6 +18,8 @@ from cryolatent.errors import InputError
 
 PLAIN_DTYPE = re.compile(r"[biuf][1248]|b1|f16")
 FORTRAN = 3
+DEPTH = 4
+"""How many dictionaries deep settings may lie."""
 
 
 class _Dtype:
@@ -103,12 +105,13 @@ class _ArraysOnly(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def read_pickles(path: str | Path, what: str) -> list[Any]:
+def read_pickles(path: str | Path, what: str, *, settings: bool = False) -> list[Any]:
     """Read the arrays of one or several consecutive pickles.
 
     Args:
         path: The file.
         what: What it should be, for messages.
+        settings: Whether dictionaries and texts, within each other, are read too.
 
     Returns:
         For each pickle an array, or a tuple or list of arrays and numbers.
@@ -124,7 +127,7 @@ def read_pickles(path: str | Path, what: str) -> list[Any]:
     try:
         stream = BytesIO(path.read_bytes())
         while stream.tell() < len(stream.getbuffer()):
-            found.append(_built(_ArraysOnly(stream).load()))
+            found.append(_built(_ArraysOnly(stream).load(), -DEPTH if settings else 0))
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
@@ -142,8 +145,42 @@ def _built(value: Any, depth: int = 0) -> Any:
     match value:
         case _Array():
             return value.build()
-        case tuple() | list() if depth == 0:
-            return type(value)(_built(part, 1) for part in value)
+        case tuple() | list() if depth <= 0:
+            return type(value)(_built(part, depth + 1) for part in value)
+        case dict() if depth < 0:
+            return {str(name): _built(part, depth + 1) for name, part in value.items()}
+        case str() if depth < 0:
+            return value
         case bool() | int() | float() | None:
             return value
     raise pickle.UnpicklingError(f"{type(value).__name__} where an array belongs")
+
+
+def read_weights(path: str | Path) -> dict[str, Any]:
+    """Read what `torch.save` wrote: tensors, numbers, texts and dictionaries of them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: If it is missing, is damaged, or asks for anything else.
+    """
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            path,
+            f"no weights ({f'a request for {asked[1]}' if asked else reason})",
+            "tensors by name; nothing else is read, and nothing was run",
+            "Save the tensors again, from a source that you trust.",
+        ) from None
+    if not isinstance(found, dict):
+        raise InputError(path, f"a {type(found).__name__}", "tensors by name", "Check the name.")
+    return found

@@ -14,11 +14,6 @@ from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, restore
 
 Need = Literal["latents", "particles", "system", "a posterior that reads images"]
-WORDS = {
-    "latents": "latents",
-    "particles": "particles: its latents were imported without them",
-    "system": "decoder: its latents were imported alone",
-}
 
 
 class Subject(ABC):
@@ -66,7 +61,7 @@ class Subject(ABC):
                 if system is None or not system.posterior.reads_images:
                     return "This posterior does not read images."
             elif getattr(self, need)() is None:
-                return f"{self.name} has no {WORDS[need]}."
+                return f"{self.name} has no {need}."
         return ""
 
 
@@ -121,6 +116,11 @@ class RunSubject(Subject):
     def system(self) -> System | None:
         """The parts as the newest checkpoint holds them; None if there is no decoder."""
         return restore(self.run) if self.run.config.decoder.renders else None
+
+    def missing(self, needs: tuple[Need, ...]) -> str:
+        """Why something cannot be asked, and where the run comes from."""
+        reason, origin = super().missing(needs), self.run.manifest.origin
+        return f"{reason} It was imported from {origin}." if reason and origin else reason
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from cryolatent.config.training import TrainConfig
-from cryolatent.data import StackStatistics, twin_of
+from cryolatent.data import ParticleStack, StackStatistics, twin_of
 from cryolatent.data.source import AnySource, Geometry
 from cryolatent.errors import InputError
 from cryolatent.models.registry import METHODS
@@ -57,6 +57,8 @@ def as_shown(config: TrainConfig, stack: AnySource) -> AnySource:
     Raises:
         InputError: If there are too few particles for it.
     """
+    if config.posterior.reads_beyond and isinstance(stack, ParticleStack):
+        stack = replace(stack, shows_beyond=True)
     shown = config.posterior.shown
     if shown is None or shown.twin is None or stack.twin is not None:
         return stack
@@ -129,15 +131,24 @@ def setting_of(run: Run) -> Setting:
     Returns:
         The sizes, with flat spectra.
     """
-    manifest, options, statistics = run.manifest, run.config, None
-    if manifest.shells:
-        flat = torch.ones(manifest.shells + 1)
-        statistics = StackStatistics(flat, flat, flat)
-    return Setting(
-        Geometry(manifest.box, manifest.shells, manifest.pixel_size_angstrom),
-        manifest.particles,
-        run.z_dim,
-        options.session.seed,
-        statistics,
-        options.data.particle_radius,
-    )
+    manifest, options = run.manifest, run.config
+    geometry = Geometry(manifest.box, manifest.shells, manifest.pixel_size_angstrom)
+    flat = flat_setting(geometry, manifest.particles, run.z_dim)
+    radius = options.data.particle_radius
+    return replace(flat, seed=options.session.seed, particle_radius_angstrom=radius)
+
+
+def flat_setting(geometry: Geometry, examples: int, z_dim: int) -> Setting:
+    """What parts are made for that get their spectra later, or never.
+
+    Args:
+        geometry: Size of the images.
+        examples: Number of examples.
+        z_dim: Number of latent dimensions.
+
+    Returns:
+        The sizes, with flat spectra.
+    """
+    flat = torch.ones(geometry.shells + 1)
+    statistics = StackStatistics(flat, flat, flat) if geometry.shells else None
+    return Setting(geometry, examples, z_dim, statistics=statistics)

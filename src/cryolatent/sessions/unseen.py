@@ -119,6 +119,7 @@ def open_unseen(
     stack, levels = replace(stack, shells=manifest.shells), run.noise_levels()
     if levels is not None:
         levels = further_levels(stack, levels, radius_pixels(data.particle_radius, stack))
+    stack = replace(stack, shows_beyond=run.config.posterior.reads_beyond)
     return stack.levelled(levels)
 
 

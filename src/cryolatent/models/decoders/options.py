@@ -91,8 +91,31 @@ class NoDecoderOptions(DecoderOptions):
     renders: ClassVar[bool] = False
 
 
+class CryodrgnDecoderOptions(DecoderOptions):
+    """The decoder of a run of cryoDRGN."""
+
+    trains: ClassVar[bool] = False
+
+    decoder_width: Positive = 256
+    """Units per layer of the decoder."""
+
+    decoder_layers: Positive = 3
+    """Hidden layers of the decoder."""
+
+    decoder_encoding: Literal["gaussian", "geom_lowf", "linear_lowf"] = "gaussian"
+    """How a point of Fourier space enters the decoder."""
+
+    decoder_frequencies: Positive | None = None
+    """Frequencies per axis of the encoding; half the box if left out."""
+
+    decoder_output: Literal["fourier", "hartley"] = "fourier"
+    """What the decoder's network gives: the complex transform on one half of Fourier space, or the
+    real Hartley transform."""
+
+
 DECODERS.declare("mlp", MlpOptions, f"{HOME}.mlp:CoordinateDecoder")
 DECODERS.declare("subspace", SubspaceOptions, f"{HOME}.subspace:SubspaceDecoder")
 DECODERS.declare("volumes", VolumesOptions, f"{HOME}.subspace:SubspaceDecoder")
 DECODERS.declare("pixel", PixelOptions, f"{HOME}.pixel:PixelDecoder")
 DECODERS.declare("none", NoDecoderOptions, f"{HOME}.base:Decoder")
+DECODERS.declare("cryodrgn", CryodrgnDecoderOptions, "cryolatent.models.cryodrgn:CryodrgnDecoder")

@@ -32,9 +32,26 @@ class Imported(Posterior):
         """Rows of zeros, which a checkpoint fills."""
         return cls(setting.examples, setting.z_dim, widths=options.widths)
 
+    @property
+    def has_rows(self) -> bool:
+        """Always."""
+        return True
+
+    def rows(self) -> Distribution:
+        """All of them."""
+        return Delta(self.loc) if self.log_var is None else DiagonalNormal(self.loc, self.log_var)
+
+    @torch.no_grad()
+    def take(self, rows: Distribution) -> None:
+        """Take the rows of all particles.
+
+        Args:
+            rows: Normal distributions if there are widths, else points.
+        """
+        self.loc.copy_(rows.mean)
+        if self.log_var is not None:
+            self.log_var.copy_(rows.as_diagonal().log_var)
+
     def forward(self, batch: Batch, model: GenerativeModel) -> Distribution:
         """The rows of the batch's particles; the evidence is not looked at."""
-        loc = self.loc[batch.index]
-        return (
-            Delta(loc) if self.log_var is None else DiagonalNormal(loc, self.log_var[batch.index])
-        )
+        return self.rows().at(batch.index)

@@ -21,6 +21,12 @@ class PosteriorOptions(Options):
     """Decoders, and options of theirs, under which the posterior is known in closed form; None for
     a posterior that is learned."""
 
+    calibrated: ClassVar[bool] = True
+    """Whether its widths are meant as standard deviations of what is believed."""
+
+    reads_beyond: ClassVar[bool] = False
+    """Whether it looks at what of an image lies outside the Fourier disc."""
+
     z_dim: Positive = 8
     """Number of latent dimensions; with an exact posterior the largest number that is tried."""
 
@@ -189,11 +195,34 @@ class ImportedOptions(PosteriorOptions):
     """Latents that another program gave, a row per particle."""
 
     trains: ClassVar[bool] = False
+    calibrated: ClassVar[bool] = False
     default_decoder: ClassVar[str] = "none"
     default_method: ClassVar[str] = "imported"
 
     widths: bool = False
     """Whether there is a log variance beside each mean."""
+
+
+class CryodrgnOptions(PosteriorOptions):
+    """The encoder of a run of cryoDRGN."""
+
+    trains: ClassVar[bool] = False
+    calibrated: ClassVar[bool] = False
+    default_decoder: ClassVar[str] = "cryodrgn"
+    default_method: ClassVar[str] = "imported"
+    reads_beyond: ClassVar[bool] = True
+
+    encoder_width: Positive = 256
+    """Units per layer of the encoder."""
+
+    encoder_layers: Positive = 3
+    """Hidden layers of the encoder."""
+
+    encoder_mask: Positive | None = None
+    """Largest frequency that the encoder reads, in cycles per box; half the box if left out."""
+
+    window_radius: Annotated[float, Field(ge=0, lt=0.99)] | None = None
+    """Share of half the box within which images stay whole; no window if left out."""
 
 
 POSTERIORS.declare("exact", ExactOptions, f"{HOME}.exact:ExactGaussian")
@@ -203,3 +232,4 @@ POSTERIORS.declare("semi-amortized", SemiAmortizedOptions, f"{HOME}.semi_amortiz
 POSTERIORS.declare("table", TableOptions, f"{HOME}.table:LookupTable")
 POSTERIORS.declare("point-table", PointTableOptions, f"{HOME}.points:PointTable")
 POSTERIORS.declare("imported", ImportedOptions, f"{HOME}.imported:Imported")
+POSTERIORS.declare("cryodrgn", CryodrgnOptions, "cryolatent.models.cryodrgn:CryodrgnEncoder")
