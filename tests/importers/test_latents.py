@@ -14,6 +14,7 @@ from cryolatent.cli.main import run as cli
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.importers.latents import import_latents
+from cryolatent.io import read_volume, write_volume
 from cryolatent.notebook import open_run
 from cryolatent.report import render
 from cryolatent.runs.run import Run
@@ -116,6 +117,24 @@ def test_without_particles_there_are_maps(z: np.ndarray, tmp_path: Path) -> None
     for ask in (lambda: export(run, tmp_path / "x.npy"), run.open_stack):
         with pytest.raises(InputError, match="without its particles"):
             ask()
+
+
+def test_volumes_of_a_linear_method_are_drawn(z: np.ndarray, tmp_path: Path) -> None:
+    parts = np.random.default_rng(2).normal(size=(4, 16, 16, 16)).astype(np.float32)
+    files = [tmp_path / f"{number}.mrc" for number in range(4)]
+    for file, voxels in zip(files, parts, strict=True):
+        write_volume(file, voxels, 3.0)
+    table = written(tmp_path, "cs", z)
+    run = import_latents(table, tmp_path / "run", mean=files[0], components=files[1:])
+    expected = parts[0] + np.tensordot([1.0, -2.0, 0.5], parts[1:], 1)
+    np.testing.assert_allclose(open_run(run.path).volume([1.0, -2.0, 0.5]), expected, atol=1e-5)
+    cluster = analyze(run, clusters=2).clusters[0]
+    assert read_volume(run.path / str(cluster.volume))[1] == pytest.approx(3.0)
+    with pytest.raises(InputError, match="found 2 volumes; expected 3"):
+        import_latents(table, tmp_path / "b", mean=files[0], components=files[1:3])
+    write_volume(files[3], parts[3, :8, :8, :8], 3.0)
+    with pytest.raises(InputError, match=r"3\.mrc: found a volume of 8 x 8 x 8 voxels"):
+        import_latents(table, tmp_path / "b", mean=files[0], components=files[1:])
 
 
 WRONG = {

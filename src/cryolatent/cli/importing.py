@@ -26,16 +26,19 @@ def latents(
     output: Output,
     particles: Path | None = None,
     columns: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    mean: Path | None = None,
+    components: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
     reading: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
 ) -> None:
     """Import latents from any table with one row per particle.
 
-    Without a decoder: analyze makes maps and clusters, volumes reconstructs around them from the
-    particles, export writes chosen particles.
+    analyze makes maps and clusters, volumes reconstructs around them from the particles, export
+    writes chosen particles. With the volumes of a linear method, analyze draws volumes too.
 
     ```
     cryolatent import latents z.pkl --particles particles.star -o run/
     cryolatent import latents J42_particles.cs --particles J40_particles.cs -o run/
+    cryolatent import latents J42_particles.cs -o run/ --mean J42_map.mrc --components c0.mrc c1.mrc
     cryolatent import latents t.csv --columns pc1 pc2 pc3 --particles particles.star -o run/
     ```
 
@@ -52,10 +55,23 @@ def latents(
     columns
         Columns that hold the latents; if left out those called z_0, mean_0, latent_0,
         components_mode_0/value ...
+    mean
+        Volume (.mrc) at latent zero, of a method whose volumes are linear in the latent.
+    components
+        Volumes that the latents weigh, one per dimension in the order of the columns.
     """
     from cryolatent.importers.latents import import_latents
 
-    _said(import_latents(table, output, particles, columns, reading.reading()))
+    run = import_latents(
+        table,
+        output,
+        particles,
+        columns,
+        reading.reading(),
+        mean=mean,
+        components=components,
+    )
+    _said(run)
 
 
 @importing.command

@@ -149,8 +149,22 @@ class Project:
     @cached_property
     def weights(self) -> dict[str, Any]:
         """The content of its weights, read without running anything."""
-        found = read_weights(self.needed("weights"))
-        return found if "model_state_dict" in found else {"model_state_dict": found}
+        return read_weights(self.needed("weights"))
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The tensors of its networks, those of ``abinit`` by the others' names."""
+        found = self.weights.get("hypervolume_state_dict")
+        if found is None:
+            return self.weights.get("model_state_dict", self.weights)
+        return {name.replace("mlp.main.", "decoder.main."): found[name] for name in found}
+
+    @property
+    def region(self) -> str:
+        """Where in Fourier space its volumes are drawn."""
+        if "hypervolume_state_dict" in self.weights:
+            return "planes"
+        return "cube" if self.model.get("domain", "fourier") == "hartley" else "ball"
 
     def geometry(self, tables: Tables | None) -> Geometry:
         """Size of its volumes.
@@ -181,9 +195,15 @@ class Project:
         Raises:
             InputError: If a file is not where the configuration says; the message names the option.
         """
-        found_there = self.file("pose") if "poses" not in self.dataset else None
+        if tables.poses is None and "poses" not in self.dataset:
+            raise InputError(
+                self.file("pose") or self.folder,
+                "displacements in pixels, as abinit writes them",
+                "fractions of the box",
+                "Divide them by the box and give the file as `poses`, or `without_particles`.",
+            )
         found = {
-            "poses": tables.poses or found_there or self.place("poses"),
+            "poses": tables.poses or self.place("poses"),
             "ctf": tables.ctf or self.place("ctf"),
             "ind": tables.ind or (self.place("ind") if self.dataset.get("ind") else None),
         }
@@ -307,7 +327,7 @@ def parts_of(project: Project, distribution: Distribution) -> tuple[dict[str, An
     Returns:
         Options for `TrainConfig.of`, and what has to be said.
     """
-    state, model, z_dim = project.weights["model_state_dict"], project.model, _z_dim(distribution)
+    state, model, z_dim = project.state, project.model, _z_dim(distribution)
     rows = {"posterior": "imported", "z_dim": z_dim, "widths": distribution.is_bound}
     remarks = [TEMPERED] if distribution.is_bound else []
     remarks += [POSES_MOVED] if project.dataset.get("do_pose_sgd") else []
@@ -327,6 +347,7 @@ def parts_of(project: Project, distribution: Distribution) -> tuple[dict[str, An
         "decoder_width": sizes[1],
         "decoder_layers": len(sizes) - 3,
         "decoder_output": "fourier" if outputs == 2 else "hartley",
+        "decoder_region": project.region,
     }
     if not any(name.startswith("encoder.") for name in state):
         return rows | decoder, remarks
@@ -376,7 +397,7 @@ def assembled(
         setting = flat_setting(geometry, len(distribution.mean), _z_dim(distribution))
     else:
         setting, _ = measured(options, stack, watch)
-    system, state = build(options, setting), project.weights["model_state_dict"]
+    system, state = build(options, setting), project.state
     decoder, posterior = system.model.decoder, system.posterior
     try:
         if isinstance(decoder, CryodrgnDecoder):

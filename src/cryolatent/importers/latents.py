@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cryolatent.data import ParticleStack, open_particles
 from cryolatent.data.stacks import ImageNames
 from cryolatent.errors import InputError
 from cryolatent.importers.directory import Foreign, write_run
+from cryolatent.importers.subspace import SCALE, read_subspace
 from cryolatent.io import read_cs, split_image_names
 from cryolatent.io.columns import Columns, read_columns
 from cryolatent.models.distributions import Delta, DiagonalNormal, Distribution
@@ -43,6 +45,9 @@ def import_latents(
     particles: Path | None = None,
     columns: Sequence[str] = (),
     reading: Mapping[str, Any] | None = None,
+    *,
+    mean: Path | None = None,
+    components: Sequence[Path] = (),
 ) -> Run:
     """Make a run of a table of latents.
 
@@ -52,9 +57,11 @@ def import_latents(
         particles: Their particle file; None if it is not at hand.
         columns: Columns that hold the latents; found by their names if left out.
         reading: Options of `cryolatent.data.open_particles`.
+        mean: Volume at latent zero.
+        components: For each dimension the volume that its latent weighs.
 
     Returns:
-        A finished run without a decoder.
+        A finished run, without a decoder if there are no volumes.
 
     Raises:
         InputError: If the folder is not free, or table or particles cannot be read or do not fit
@@ -66,16 +73,24 @@ def import_latents(
     distribution, ids = latents_in(table, columns, stack)
     flat = {k: v for k, v in reading.items() if k != "tables"}
     given = reading.get("tables")
+    z_dim = distribution.mean.shape[1]
+    volumes = None if mean is None else read_subspace(mean, components, z_dim, stack)
+    decoder = {"decoder": "none" if volumes is None else "subspace"}
     config = TrainConfig.of(
+        decoder,
         posterior="imported",
-        z_dim=distribution.mean.shape[1],
+        z_dim=z_dim,
         widths=distribution.is_bound,
         threads=1,
         **flat,
         **({} if given is None else vars(given)),
     )
     latents = Latents(ids, distribution, None, distribution.kl())
-    return write_run(output, config, Foreign(table.name, table, latents, stack))
+    foreign = Foreign(table.name, table, latents, stack)
+    if volumes is not None:
+        system = volumes.system(config, len(ids))
+        foreign = replace(foreign, geometry=volumes.geometry, system=system, remarks=(SCALE,))
+    return write_run(output, config, foreign)
 
 
 def latents_in(

@@ -32,6 +32,7 @@ from cryolatent.physics import (
 POINTS_AT_ONCE = 4096
 WINDOW_END = 0.99
 """Share of half the box at which the window has fallen to zero."""
+EDGE = 1e-3
 
 
 class Layer(nn.Linear):
@@ -157,6 +158,7 @@ class CryodrgnDecoder(Decoder):
         width: Units per layer.
         layers: Hidden layers after the first.
         outputs: 2, or 1 of the Hartley transform.
+        region: Where in Fourier space volumes are drawn: ``ball``, ``cube`` or ``planes``.
     """
 
     def __init__(
@@ -169,9 +171,10 @@ class CryodrgnDecoder(Decoder):
         width: int = 256,
         layers: int = 3,
         outputs: int = 2,
+        region: str = "ball",
     ) -> None:
         super().__init__()
-        self.disc, self.z_dim, self.outputs = disc, z_dim, outputs
+        self.disc, self.z_dim, self.outputs, self.region = disc, z_dim, outputs, region
         count = frequencies or disc.box // 2
         matrix = encoding_matrix(encoding, disc.box, count)
         # sines of a group, then its cosines, then the next group
@@ -194,6 +197,7 @@ class CryodrgnDecoder(Decoder):
             width=options.decoder_width,
             layers=options.decoder_layers,
             outputs=2 if options.decoder_output == "fourier" else 1,
+            region=options.decoder_region,
         )
 
     @torch.no_grad()
@@ -240,9 +244,7 @@ class CryodrgnDecoder(Decoder):
         axis = torch.arange(-half, half, device=z.device)
         grid = torch.meshgrid(axis, axis, axis, indexing="ij")
         points = torch.stack(grid[::-1], dim=-1).flatten(0, 2)
-        inside = slice(None)
-        if self.outputs == 2:
-            inside = torch.linalg.vector_norm(points.double(), dim=-1) <= half
+        inside = self._drawn(points)
         volumes = []
         for latent in z:
             parts = points[inside].float().split(POINTS_AT_ONCE)
@@ -253,6 +255,18 @@ class CryodrgnDecoder(Decoder):
             transform = torch.fft.fftn(cube, norm="forward")
             volumes.append(torch.fft.fftshift(transform.real - transform.imag))
         return torch.stack(volumes)
+
+    def _drawn(self, points: Int[Tensor, "v 3"]) -> Tensor:
+        """Which points of the lattice a volume is made of."""
+        squares, half = points.square(), self.disc.box // 2
+        if self.region == "cube":
+            return torch.ones_like(points[:, 0], dtype=torch.bool)
+        if self.region == "ball":
+            return squares.sum(-1) <= half**2
+        # as found: z is stretched to the lattice's side, and no plane reaches the edge
+        height = squares[:, 2] * ((self.disc.box + 1) / self.disc.box) ** 2
+        reach = (half**2 - height - EDGE).clamp(min=0).sqrt().floor()
+        return (squares[:, :2].sum(-1) <= reach.square()) & (reach > 0)
 
     def _transform(
         self, points: Float[Tensor, "obs p 3"], z: Float[Tensor, "obs zdim"]

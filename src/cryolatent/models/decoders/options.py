@@ -112,6 +112,10 @@ class CryodrgnDecoderOptions(DecoderOptions):
     """What the decoder's network gives: the complex transform on one half of Fourier space, or the
     real Hartley transform."""
 
+    decoder_region: Literal["ball", "cube", "planes"] = "ball"
+    """Where in Fourier space volumes are drawn: in the ball within the box, everywhere, or on each
+    plane across z in the disc of the largest whole radius within that ball."""
+
 
 DECODERS.declare("mlp", MlpOptions, f"{HOME}.mlp:CoordinateDecoder")
 DECODERS.declare("subspace", SubspaceOptions, f"{HOME}.subspace:SubspaceDecoder")
