@@ -1,6 +1,7 @@
 """Latents from tables of any program."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import torch
 from builders import small_stack
 from cryolatent.analysis import analyze, export, local_volumes
 from cryolatent.cli.main import run as cli
-from cryolatent.data import ParticleStack
+from cryolatent.data import ParticleStack, open_star
 from cryolatent.errors import InputError
-from cryolatent.importers.latents import import_latents
+from cryolatent.importers.latents import import_latents, rows_of
 from cryolatent.io import read_volume, write_volume
 from cryolatent.notebook import open_run
 from cryolatent.report import render
@@ -84,6 +85,18 @@ def test_rows_with_names_come_in_any_order(data: Path, z: np.ndarray, tmp_path: 
     run = import_latents(tmp_path / "shuffled.csv", tmp_path / "b", star, ["pc2"])
     assert run.latents().ids.tolist() == ids.tolist()
     torch.testing.assert_close(run.latents().distribution.mean[:, 0].double().numpy(), z[:, 1])
+
+
+def test_rows_of_cryosparc_are_found_by_uid(data: Path, z: np.ndarray, tmp_path: Path) -> None:
+    stack = open_star(data / "particles.star").select(torch.tensor([5, 2, 7]))
+    records = np.zeros(PARTICLES, [("uid", "u8")])
+    records["uid"] = np.random.default_rng(3).permutation(1000)[:PARTICLES]
+    with (tmp_path / "particles.cs").open("wb") as stream:
+        np.save(stream, records)
+    order = np.random.default_rng(4).permutation(PARTICLES)
+    table = {"uid": records["uid"][order], "z_0": z[order, 0]}
+    rows = rows_of(tmp_path / "t.cs", table, replace(stack, source=tmp_path / "particles.cs"))
+    assert table["z_0"][rows].tolist() == z[[5, 2, 7], 0].tolist()
 
 
 def test_what_needs_no_decoder_works(data: Path, z: np.ndarray, tmp_path: Path) -> None:
