@@ -177,6 +177,22 @@ def test_a_decoder_that_is_not_read_leaves_latents(tmp_path: Path) -> None:
     assert any("encoding geom_ft" in remark for remark in run.manifest.remarks)
 
 
+def test_an_encoder_that_is_not_read_leaves_rows_and_decoder(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(GOLDEN / "trained", folder)
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("enc_mask: 16", "enc_mask: -1"))
+    run = imported("trained", tmp_path / "run", folder)
+    assert any("not read (without a mask)" in remark for remark in run.manifest.remarks)
+    assert run.config.kinds["posterior"] == "imported"
+    subject = RunSubject(run)
+    stack, system = subject.particles(), subject.system()
+    q = system.posterior(stack.batch(torch.arange(3)), system.model)
+    recorded = read_latents(folder / "z.pkl")
+    assert np.array_equal(q.loc.numpy(), recorded[0][:3].astype(np.float32))
+    assert np.array_equal(q.log_var.numpy(), recorded[1][:3].astype(np.float32))
+
+
 def test_old_configurations_are_pickles(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     shutil.copytree(GOLDEN / "trained", folder)

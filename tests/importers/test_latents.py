@@ -145,6 +145,8 @@ def test_volumes_of_a_linear_method_are_drawn(z: np.ndarray, tmp_path: Path) -> 
     assert read_volume(run.path / str(cluster.volume))[1] == pytest.approx(3.0)
     with pytest.raises(InputError, match="found 2 volumes; expected 3"):
         import_latents(table, tmp_path / "b", mean=files[0], components=files[1:3])
+    with pytest.raises(InputError, match="found no `mean`"):
+        import_latents(table, tmp_path / "b", components=files[1:])
     write_volume(files[3], parts[3, :8, :8, :8], 3.0)
     with pytest.raises(InputError, match=r"3\.mrc: found a volume of 8 x 8 x 8 voxels"):
         import_latents(table, tmp_path / "b", mean=files[0], components=files[1:])

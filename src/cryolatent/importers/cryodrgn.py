@@ -355,6 +355,9 @@ def parts_of(project: Project, distribution: Distribution) -> tuple[dict[str, An
         sizes = _sizes(network_tensors(state, "encoder.main."))
         if project.dataset.get("keepreal") or model.get("encode_mode") != "resid":
             raise ValueError(f"encode mode {model.get('encode_mode')}")
+        mask = model.get("enc_mask") or project.box // 2
+        if mask < 1:
+            raise ValueError("without a mask")
     except ValueError as error:
         return rows | decoder, [*remarks, f"Its encoder is of a kind that is not read ({error})."]
     window = project.dataset.get("window_r", 0.85) if project.dataset.get("window", True) else None
@@ -363,7 +366,7 @@ def parts_of(project: Project, distribution: Distribution) -> tuple[dict[str, An
         "z_dim": z_dim,
         "encoder_width": sizes[1],
         "encoder_layers": len(sizes) - 3,
-        "encoder_mask": model.get("enc_mask") or project.box // 2,
+        "encoder_mask": mask,
         "window_radius": window,
     }
     return encoder | decoder, remarks

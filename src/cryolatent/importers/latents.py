@@ -68,6 +68,10 @@ def import_latents(
             each other.
     """
     Run.check_free(output)
+    if mean is None and components:
+        raise InputError(
+            "`components`", "no `mean`", "the volume at latent zero beside them", "Name it."
+        )
     reading = dict(reading or {})
     stack = None if particles is None else open_particles(particles, **reading)
     distribution, ids = latents_in(table, columns, stack)
