@@ -67,11 +67,12 @@ def fit(
     return open_run(output)
 
 
-def open_run(path: str | Path) -> "OpenRun":
+def open_run(path: str | Path, relocate: Sequence[str] = ()) -> "OpenRun":
     """Open a run directory.
 
     Args:
         path: What `fit` or the command line wrote.
+        relocate: Folders that were moved since, ``OLD=NEW`` each.
 
     Returns:
         The run.
@@ -79,7 +80,7 @@ def open_run(path: str | Path) -> "OpenRun":
     Raises:
         InputError: If it is not one.
     """
-    return OpenRun(Run.open(path))
+    return OpenRun(Run.open(path, relocate))
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,10 @@ class OpenRun:
         if labels is not None:
             columns["cluster"] = labels
         found = pd.DataFrame(columns, index=pd.Index(latents.ids, name="id"))
-        if run.manifest.input.suffix == ".star" and run.manifest.input.is_file():
+        if run.input.suffix == ".star" and run.input.is_file():
             stack = run.open_stack().select_ids(latents.ids)
             rows = stack.source_rows[stack.offsets[:-1].numpy()]
-            star = read_star(run.manifest.input).particles.iloc[rows]
+            star = read_star(run.input).particles.iloc[rows]
             found = found.join(star.set_index(found.index))
         return found.iloc[np.flatnonzero(choose(run, latents, conditions))]
 

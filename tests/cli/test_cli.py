@@ -251,7 +251,7 @@ def test_frozen_table_and_few_particles_are_analysed_and_reported(tmp_path: Path
 def test_unexpected_error_is_code_4(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def breaks(path: object) -> None:
+    def breaks(*given: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("cryolatent.runs.run.Run.open", staticmethod(breaks))

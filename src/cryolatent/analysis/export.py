@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from cryolatent.analysis.pose_columns import cs_fields, refined_poses, star_columns
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
-from cryolatent.data.packed import file_digest, origin_rows, read_manifest
+from cryolatent.data.packed import file_digest, origin_rows, packed_from, read_manifest
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star_text, subset, write_cs
 from cryolatent.io.files import write_atomically
@@ -98,8 +98,8 @@ def export(
     run.check_finished()
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another name.")
-    packed = run.manifest.input if run.manifest.input.is_dir() else None
-    source = run.manifest.input if packed is None else read_manifest(packed).source
+    packed = run.input if run.input.is_dir() else None
+    source = run.input if packed is None else packed_from(packed, run.moves)
     _check_kind(source, output)
     latents = run.latents()
     chosen = np.flatnonzero(choose(run, latents, conditions))
@@ -109,7 +109,7 @@ def export(
     if packed is not None and output.suffix.lower() == ".npy":
         source = packed
     elif packed is not None:
-        _check_origin(packed)
+        _check_origin(packed, source)
         of_image = origin_rows(packed)[of_image]
     images = np.flatnonzero(np.isin(owner, chosen))
     rows, first, copies = np.unique(of_image[images], return_index=True, return_counts=True)
@@ -132,15 +132,18 @@ def export(
     return Exported(output, rows, len(np.unique(of_image)), source)
 
 
-def _check_origin(packed: Path) -> None:
+def _check_origin(packed: Path, source: Path) -> None:
     """Make sure that the file that particles were packed from is what it was."""
     manifest = read_manifest(packed)
-    if manifest.table_sha256 and file_digest(manifest.source) != manifest.table_sha256:
+    if manifest.table_sha256 and file_digest(source) != manifest.table_sha256:
         raise InputError(
-            manifest.source,
-            "another content than when the particles were packed",
+            source,
+            "another content than when the particles were packed"
+            if source.exists()
+            else "no such file",
             f"SHA-256 {manifest.table_sha256[:12]}...",
-            "Put the file back, or pack it again.",
+            "Put the file back, say where its folder is now "
+            '(`relocate="OLD=NEW"`), or pack it again.',
         )
 
 

@@ -30,6 +30,7 @@ app.command(mnist)
 app.command(halves)
 app.command(importing)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
+Relocate = Annotated[tuple[str, ...], Parameter(negative="")]
 
 
 @app.command
@@ -118,7 +119,11 @@ def prepare(
 
     inverted = bool(options.invert_contrast)
     opened = open_mixed(
-        particles, datadir=options.datadir, invert_contrast=inverted, tables=options.tables()
+        particles,
+        datadir=options.datadir,
+        invert_contrast=inverted,
+        tables=options.tables(),
+        relocate=options.moves(),
     )
     with bar() as stage:
         done = pack(
@@ -163,7 +168,8 @@ def train(
     config
         TOML file of options, such as a run's config.toml; options given here override it.
     resume
-        Continue the run in --output; of the other options only --epochs and --datadir may differ.
+        Continue the run in --output; of the other options only --epochs, --datadir and --relocate
+        may differ.
     """
     from cryolatent.cli.found import found
     from cryolatent.cli.progress import tell, training_watch
@@ -242,7 +248,7 @@ def infer(
 
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another -o.")
-    opened = Run.open(run)
+    opened = Run.open(run, tables.relocate)
     stack = open_unseen(
         opened,
         particles,
@@ -264,7 +270,12 @@ def infer(
 
 @app.command
 def analyze(
-    run: Path, *, clusters: int | None = None, truth: Path | None = None, seed: int = 0
+    run: Path,
+    *,
+    clusters: int | None = None,
+    truth: Path | None = None,
+    seed: int = 0,
+    relocate: Relocate = (),
 ) -> None:
     """Map and cluster a run's latents and write volumes at the clusters' medoids.
 
@@ -282,6 +293,8 @@ def analyze(
         Truth folder of the simulation that the particles come from.
     seed
         Fixes UMAP and k-means.
+    relocate
+        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis import analyze as run_analysis
     from cryolatent.cli.progress import console
@@ -294,7 +307,7 @@ def analyze(
     ):
         if value < least:
             raise InputError(option, str(value), f"at least {least}", "See --help.")
-    opened = Run.open(run)
+    opened = Run.open(run, relocate)
     with console.status("analysing") as status:
         summary = run_analysis(
             opened, clusters=clusters, truth=truth, seed=seed, tell=status.update
@@ -462,6 +475,7 @@ def volumes(
     clusters: int | None = None,
     effective_particles: int | None = None,
     seed: int = 0,
+    relocate: Relocate = (),
 ) -> None:
     """Reconstruct the particles around places of a run's latent space, without its decoder.
 
@@ -490,6 +504,8 @@ def volumes(
         all, at least 100, if left out.
     seed
         Fixes k-means, random halves and random phases.
+    relocate
+        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis import local_volumes
     from cryolatent.cli.progress import bar
@@ -501,7 +517,7 @@ def volumes(
     ):
         if value < least:
             raise InputError(option, str(value), f"at least {least}", "See --help.")
-    opened = Run.open(run)
+    opened = Run.open(run, relocate)
     with bar() as stage:
         made = local_volumes(
             opened,
@@ -529,6 +545,7 @@ def export(
     output: Output,
     select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     keep_poses: Annotated[bool, Parameter(negative="")] = False,
+    relocate: Relocate = (),
 ) -> None:
     """Write chosen particles of a run back as the file they came from.
 
@@ -558,9 +575,11 @@ def export(
         particles if left out.
     keep_poses
         Leave the recorded poses where they are.
+    relocate
+        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis import export as run_export
     from cryolatent.runs.run import Run
 
-    done = run_export(Run.open(run), output, select, keep_poses=keep_poses)
+    done = run_export(Run.open(run, relocate), output, select, keep_poses=keep_poses)
     print(f"wrote {output}: {len(done.rows)} of {done.particles} particles of {done.source}")

@@ -11,6 +11,7 @@ def halves(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
     states: int | None = None,
+    relocate: Annotated[tuple[str, ...], Parameter(negative="")] = (),
 ) -> None:
     """Train a run's model on each half of its particles apart, and correlate the states' half-maps.
 
@@ -31,6 +32,8 @@ def halves(
         Folder for the halves' runs, state_K_half1.mrc, state_K_half2.mrc and halves.json.
     states
         Number of states of each half; the run's own if left out.
+    relocate
+        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis.halves import write_halves
     from cryolatent.cli.progress import tell, training_watch
@@ -39,7 +42,7 @@ def halves(
     from cryolatent.sessions.crossfit import cross_fit
     from cryolatent.train import Watch
 
-    opened = Run.open(run)
+    opened = Run.open(run, relocate)
     opened.check_finished()
     if not opened.config.method.solves_volumes:
         kind = opened.config.posterior.kind
@@ -57,7 +60,8 @@ def halves(
             tell(name)
             return watch
 
-        found = cross_fit(stack, opened.config, states or own, output, watch=named)
+        config = opened.config.placed(opened.moves.find, "method")
+        found = cross_fit(stack, config, states or own, output, watch=named)
     for row in write_halves(found, output):
         shares = " and ".join(f"{100 * share:.0f}" for share in row.populations)
         agreed = (

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from cryolatent.data import ParticleStack
+from cryolatent.data.places import absolute_move
 from cryolatent.errors import InputError
 from cryolatent.runs.run import Run
 from cryolatent.sessions.training import check_trains
 
-FREE = ("epochs", "datadir", "memory")
+FREE = ("epochs", "datadir", "memory", "relocate")
 """Options that may change when a run is continued."""
 
 
@@ -34,11 +35,13 @@ def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleS
         raise InputError(
             output,
             "options that differ from the run's",
-            "none but --epochs, --datadir and --memory",
+            "none but --epochs, --datadir, --memory and --relocate",
             "Begin a new run.",
         )
     # what follows from the epochs asked for at first stays as it was begun
-    wanted = run.options.changed(options)
+    moved = map(absolute_move, options.get("relocate", ()))
+    wanted = run.relocated(tuple(moved)).config.resolved()
+    wanted = wanted.changed({name: v for name, v in options.items() if name != "relocate"})
     done = run.checkpoint().position["epoch"]
     if options.get("epochs", done) < done:
         found = str(options["epochs"])

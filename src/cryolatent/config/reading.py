@@ -32,6 +32,20 @@ class TablesConfig(Section):
     passthrough: Path | None = None
     """cryoSPARC's passthrough file, if it is not beside the .cs file."""
 
+    relocate: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """OLD=NEW: what was recorded or is named in the folder OLD is now in NEW. May be given several
+    times."""
+
+    def moves(self) -> Any:
+        """The folders that were moved, as `cryolatent.data.open_particles` wants them.
+
+        Returns:
+            Its `Moves`.
+        """
+        from cryolatent.data import Moves
+
+        return Moves.parsed(self.relocate)
+
     def tables(self) -> Any:
         """The files as `cryolatent.data.open_particles` wants them.
 
@@ -72,8 +86,9 @@ class ReadingConfig(TablesConfig):
         Returns:
             Keyword arguments.
         """
-        wanted = set(ReadingConfig.model_fields) - set(TABLES)
-        return self.model_dump(include=wanted) | {"tables": self.tables()}
+        wanted = set(ReadingConfig.model_fields) - {*TABLES, "relocate"}
+        made = {"tables": self.tables(), "relocate": self.moves()}
+        return self.model_dump(include=wanted) | made
 
 
 @Parameter(name="*", group=Group("Data", sort_key=1))
@@ -146,6 +161,9 @@ class DataConfig(ReadingConfig):
         Returns:
             Options with absolute paths.
         """
+        from cryolatent.data.places import absolute_move
+
         given = {name: getattr(self, name) for name in TABLES}
         paths = {name: path.resolve() for name, path in given.items() if path is not None}
-        return self.model_copy(update={"datadir": datadir, **paths})
+        relocate = tuple(map(absolute_move, self.relocate))
+        return self.model_copy(update={"datadir": datadir, "relocate": relocate, **paths})

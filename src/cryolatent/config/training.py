@@ -1,7 +1,7 @@
 """The options of a training: a union over the kinds of its parts, which own their options."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,6 +142,23 @@ class TrainConfig(Section):
         """The run whose latents a table starts from, if there is one."""
         rows = self.posterior.row_options
         return None if rows is None else rows.pretrained
+
+    def placed(self, where: Callable[[Path], Path], *sections: str) -> "TrainConfig":
+        """The same options with files elsewhere.
+
+        Args:
+            where: The new path of each.
+            sections: The sections whose files are meant.
+
+        Returns:
+            A configuration in which every path of these is another.
+        """
+        parts = {name: part for name, part in self.parts.items() if name in sections}
+        for name, part in parts.items():
+            values = {option: getattr(part, option) for option in type(part).model_fields}
+            files = {option: where(v) for option, v in values.items() if isinstance(v, Path)}
+            parts[name] = part.model_copy(update=files)
+        return self.model_copy(update=parts)
 
     @property
     def parts(self) -> dict[str, Section | Options]:

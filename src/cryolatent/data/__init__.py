@@ -7,6 +7,7 @@ from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, Fi
 from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
 from cryolatent.data.magnification import UnmagnifiedImages
 from cryolatent.data.noise import NoiseLevels
+from cryolatent.data.places import Moves
 from cryolatent.data.relion_optics import pixel_sizes_angstrom
 from cryolatent.data.source import Domain, Geometry, Source, original_names
 from cryolatent.data.stack import ParticleStack
@@ -26,6 +27,7 @@ __all__ = [
     "Geometry",
     "ImageSource",
     "MissingStackError",
+    "Moves",
     "MrcImages",
     "NoiseLevels",
     "ParticleStack",

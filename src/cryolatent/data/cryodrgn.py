@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryolatent.data.particle_file import ParticleFile
+from cryolatent.data.places import STILL, Moves
 from cryolatent.data.stack import ROTATION_TOLERANCE
 from cryolatent.data.stacks import ImageNames, locate_stack
 from cryolatent.errors import InputError
@@ -27,14 +28,15 @@ class ImageList(ParticleFile):
     Args:
         path: An ``.mrcs``, ``.mrc`` or ``.txt`` file.
         datadir: Folder that the text file's names are relative to, if not its own.
+        moves: Where folders are now that absolute names mean.
 
     Raises:
         InputError: If the text file is missing or names nothing.
     """
 
-    def __init__(self, path: Path, datadir: str | Path | None = None) -> None:
+    def __init__(self, path: Path, datadir: str | Path | None = None, moves: Moves = STILL) -> None:
         super().__init__(path)
-        self.datadir = datadir
+        self.datadir, self.moves = datadir, moves
 
     @cached_property
     def names(self) -> ImageNames:
@@ -42,7 +44,8 @@ class ImageList(ParticleFile):
         stacks = _lines(self.path) if self.path.suffix.lower() == ".txt" else [self.path.name]
         counts = []
         for line, name in enumerate(stacks):
-            found = locate_stack(self.path, name, self.datadir, "the line", f"line {line + 1}")
+            place = "the line", f"line {line + 1}"
+            found = locate_stack(self.path, name, self.datadir, *place, self.moves)
             counts.append(stack_shape(found.path)[0])
         index = np.concatenate([np.arange(count) for count in counts])
         files = np.repeat(np.array(stacks, dtype=object), counts)

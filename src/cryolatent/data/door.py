@@ -13,6 +13,7 @@ from cryolatent.data.cryosparc import CryosparcFile
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.packed import is_packed, open_packed
 from cryolatent.data.particle_file import AUTO, ParticleFile
+from cryolatent.data.places import STILL, Moves
 from cryolatent.data.relion import RelionFile
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import open_stacks, warn_of_headers
@@ -56,6 +57,7 @@ def open_particles(
     symmetry: str = "C1",
     tables: Tables | None = None,
     noise_groups: str = AUTO,
+    relocate: Moves = STILL,
 ) -> ParticleStack:
     """Open a particle file with its image stacks.
 
@@ -71,6 +73,7 @@ def open_particles(
         tables: Further files.
         noise_groups: Column that says which images share their noise; ``auto`` for that of the
             micrographs or else of the groups, ``none`` for one noise of all.
+        relocate: Where folders are now that absolute names of stacks mean.
 
     Returns:
         The particles; no image has been read yet. Rows of a STAR file with one
@@ -86,14 +89,19 @@ def open_particles(
         )
         stack = _with_tables(stack, tables)
     else:
-        file = particle_file(path, datadir, tables)
+        file = particle_file(path, datadir, tables, moves=relocate)
         groups = file.noise_groups(noise_groups)
-        stack = _open(file, datadir, invert_contrast, shells, tables, groups)
+        stack = _open(file, (datadir, relocate), invert_contrast, shells, tables, groups)
     return stack.expanded(symmetry)
 
 
 def particle_file(
-    path: Path, datadir: str | Path | None, tables: Tables, *, mixed: bool = False
+    path: Path,
+    datadir: str | Path | None,
+    tables: Tables,
+    *,
+    mixed: bool = False,
+    moves: Moves = STILL,
 ) -> ParticleFile:
     """Read a particle file of any program, without its images.
 
@@ -102,6 +110,7 @@ def particle_file(
         datadir: As in `open_particles`.
         tables: Further files.
         mixed: Whether images may be of several boxes.
+        moves: As `relocate` in `open_particles`.
 
     Returns:
         The file.
@@ -116,7 +125,7 @@ def particle_file(
         raise InputError(
             "`passthrough`", str(tables.passthrough), "a .cs file of particles", "Leave it out."
         )
-    return ImageList(path, datadir) if suffix in STACKS else RelionFile(path, mixed)
+    return ImageList(path, datadir, moves) if suffix in STACKS else RelionFile(path, mixed)
 
 
 def _with_tables(stack: ParticleStack, tables: Tables) -> ParticleStack:
@@ -162,12 +171,13 @@ def open_star(
     """
     file = RelionFile(Path(path))
     groups = file.noise_groups()
-    return _open(file, datadir, invert_contrast, shells, Tables(), groups).expanded(symmetry)
+    search = datadir, STILL
+    return _open(file, search, invert_contrast, shells, Tables(), groups).expanded(symmetry)
 
 
 def _open(
     file: ParticleFile,
-    datadir: str | Path | None,
+    search: tuple[str | Path | None, Moves],
     invert_contrast: bool,
     shells: int | None,
     tables: Tables,
@@ -175,7 +185,8 @@ def _open(
 ) -> ParticleStack:
     count = len(file.names)
     sign = -file.sign if invert_contrast else file.sign
-    images, found_in = open_stacks(file.names, datadir, sign)
+    datadir, moves = search
+    images, found_in = open_stacks(file.names, datadir, sign, moves)
     _check_shells(file.path, shells, images.box)
     own = tables.ctf is None
     ctf = file.ctf() if own else read_ctf(Path(tables.ctf or ""), count, images.box)

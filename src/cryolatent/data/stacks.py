@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
 from cryolatent.data.images import MrcImages
+from cryolatent.data.places import STILL, Moves
 from cryolatent.errors import InputError, InputWarning
 from cryolatent.io import stack_pixel_size, stack_shape
 
@@ -83,7 +84,7 @@ def unique_ids(names: list[str]) -> np.ndarray:
 
 
 def open_stacks(
-    names: ImageNames, datadir: str | Path | None, sign: np.ndarray
+    names: ImageNames, datadir: str | Path | None, sign: np.ndarray, moves: Moves = STILL
 ) -> tuple[MrcImages, Path | None]:
     """Find and check the stacks that hold some images.
 
@@ -96,6 +97,7 @@ def open_stacks(
         names: The images.
         datadir: Folder that names are relative to, if not the particle file's own.
         sign: For each image, +1, or -1 to invert its contrast.
+        moves: Where folders are now that absolute names mean.
 
     Returns:
         The images, and the folder that was needed to find them, if not the particle file's own.
@@ -104,7 +106,7 @@ def open_stacks(
         InputError: If a stack is missing, is no stack of square images of one even box, is too
             short, or has another box than the particle file states.
     """
-    found = _find_stacks(names, datadir)
+    found = _find_stacks(names, datadir, moves)
     _check_boxes(names, found, int(found.shapes[0, 2]))
     of_image = found.codes, names.index, sign.astype(np.float32)
     images = MrcImages(int(found.shapes[0, 2]), found.files, *of_image, found.header_angstrom)
@@ -112,7 +114,7 @@ def open_stacks(
 
 
 def open_mixed_stacks(
-    names: ImageNames, datadir: str | Path | None, sign: np.ndarray
+    names: ImageNames, datadir: str | Path | None, sign: np.ndarray, moves: Moves = STILL
 ) -> tuple[dict[int, tuple[Int[np.ndarray, " m"], MrcImages]], Path | None]:
     """Find and check stacks of several boxes; see `open_stacks`.
 
@@ -120,6 +122,7 @@ def open_mixed_stacks(
         names: The images.
         datadir: Folder that names are relative to, if not the particle file's own.
         sign: For each image, +1, or -1 to invert its contrast.
+        moves: Where folders are now that absolute names mean.
 
     Returns:
         For each box the places of its images among `names`, and these images; and the folder that
@@ -129,7 +132,7 @@ def open_mixed_stacks(
         InputError: If a stack is missing, is no stack of square images of an even box, is too
             short, or has another box than the particle file states.
     """
-    found = _find_stacks(names, datadir)
+    found = _find_stacks(names, datadir, moves)
     _check_boxes(names, found, None)
     box = found.shapes[found.codes, 2]
     parts = {}
@@ -152,11 +155,11 @@ class _Found:
     datadir: Path | None
 
 
-def _find_stacks(names: ImageNames, datadir: str | Path | None) -> _Found:
+def _find_stacks(names: ImageNames, datadir: str | Path | None, moves: Moves) -> _Found:
     codes, unique = pd.factorize(names.files)
     first = np.unique(codes, return_index=True)[1]
     found = [
-        locate_stack(names.source, str(name), datadir, names.what, names.row(int(row)))
+        locate_stack(names.source, str(name), datadir, names.what, names.row(int(row)), moves)
         for name, row in zip(unique, first, strict=True)
     ]
     files = tuple(located.path for located in found)
@@ -257,7 +260,12 @@ def _check_boxes(names: ImageNames, found: _Found, box: int | None) -> None:
 
 
 def locate_stack(
-    source: Path, name: str, datadir: str | Path | None, what: str, row: str
+    source: Path,
+    name: str,
+    datadir: str | Path | None,
+    what: str,
+    row: str,
+    moves: Moves = STILL,
 ) -> Located:
     """Find a stack; see `open_stacks` for where.
 
@@ -267,6 +275,7 @@ def locate_stack(
         datadir: Folder that names are relative to, if not the particle file's own.
         what: What names the stack, for messages.
         row: Where it is named, for messages.
+        moves: Where folders are now that an absolute name means.
 
     Returns:
         The stack.
@@ -274,16 +283,26 @@ def locate_stack(
     Raises:
         InputError: If there is no such file, naming every place that was tried.
     """
-    tried = _places(source, name, datadir)
+    absolute = Path(name).is_absolute()
+    if absolute:
+        tried = dict.fromkeys(moves.places(Path(name)), False)
+        tried |= {} if datadir is None else {Path(datadir) / Path(name).name: True}
+    else:
+        tried = _places(source, name, datadir)
     found = [(place, away) for place, away in tried.items() if _is_file(place)]
     if not found:
         places = ", ".join(map(str, tried))
-        way_out = "Give the folder that the names are relative to as `datadir`."
+        way_out = "Give the folder that the names are relative to as `datadir`"
+        if absolute:
+            way_out += ', or say where a folder is now: `relocate="OLD=NEW"`'
+        way_out += "."
         raise MissingStackError(
             source, f"no image stack at {places}", f"the file that {what} names", way_out, row=row
         )
     (taken, away), others = found[0], [place for place, _ in found[1:]]
     remark = None
+    if absolute:
+        return Located(taken, away, None)
     if datadir is not None and not away and taken != source:
         remark = f"there is no {name} in {datadir} (`datadir`); {taken} is read"
     elif source.is_symlink():

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from cryolatent.data.cryodrgn import read_ctf, read_indices, read_poses
 from cryolatent.data.door import Tables, is_packed, particle_file
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
+from cryolatent.data.places import STILL, Moves
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import ImageNames, open_mixed_stacks, warn_of_headers
 from cryolatent.data.units import refuse_wrong_units
@@ -125,6 +126,7 @@ def open_mixed(
     datadir: Path | None = None,
     invert_contrast: bool = False,
     tables: Tables | None = None,
+    relocate: Moves = STILL,
 ) -> Opened:
     """Open a particle file whose images may differ in box and pixel size.
 
@@ -133,6 +135,7 @@ def open_mixed(
         datadir: As in `open_particles`.
         invert_contrast: As in `open_particles`.
         tables: As in `open_particles`.
+        relocate: As in `open_particles`.
 
     Returns:
         The particles; no image has been read, and no pose or defocus judged.
@@ -143,10 +146,10 @@ def open_mixed(
     tables = tables or Tables()
     if is_packed(path):
         raise InputError(path, "a folder", "a particle file", "Pack the file it came from anew.")
-    file = particle_file(path, datadir, tables, mixed=True)
+    file = particle_file(path, datadir, tables, mixed=True, moves=relocate)
     count = len(file.names)
     sign = -file.sign if invert_contrast else file.sign
-    by_box, _ = open_mixed_stacks(file.names, datadir, sign)
+    by_box, _ = open_mixed_stacks(file.names, datadir, sign, relocate)
     box = np.zeros(count, dtype=np.int64)
     for side, (rows, _images) in by_box.items():
         box[rows] = side

@@ -53,6 +53,10 @@ class Manifest(BaseModel):
     input: Path
     """The particle file, as an absolute path."""
 
+    home: Path | None = None
+    """The run's folder when it began, as an absolute path. If it is another now, what is not where
+    it was is looked for at the same place relative to the run."""
+
     input_sha256: str
     """Hash of the particle file and of its stacks' headers and sizes."""
 

@@ -2,9 +2,9 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cryolatent.config.training import TrainConfig
-from cryolatent.data import NoiseLevels, ParticleStack, Source, open_particles
+from cryolatent.data import (
+    MissingStackError,
+    Moves,
+    NoiseLevels,
+    ParticleStack,
+    Source,
+    open_particles,
+)
 from cryolatent.errors import InputError
 from cryolatent.io.files import (
     new_folder,
@@ -101,6 +108,7 @@ class Run(Recorder):
             InputError: If the folder is not free.
         """
         Run.check_free(path)
+        manifest = manifest.model_copy(update={"home": path.resolve()})
         with new_folder(path) as partial:
             write_text_atomically(partial / "config.toml", config.to_toml())
             run = Run(partial, config, manifest)
@@ -113,11 +121,13 @@ class Run(Recorder):
         return Run(path, config, manifest)
 
     @staticmethod
-    def open(path: str | Path) -> "Run":
+    def open(path: str | Path, relocate: Sequence[str] = ()) -> "Run":
         """Open a run directory.
 
         Args:
             path: The directory.
+            relocate: Where its particles are now, if they were moved without it: ``OLD=NEW`` for
+                folders as they were when it began.
 
         Returns:
             The handle.
@@ -135,12 +145,38 @@ class Run(Recorder):
             raise InputError(
                 path, reason, "a run directory", "Give the -o of cryolatent train."
             ) from None
-        return Run(path, TrainConfig.from_toml(path / "config.toml"), manifest)
+        return Run(path, TrainConfig.from_toml(path / "config.toml"), manifest).relocated(relocate)
+
+    def relocated(self, relocate: Sequence[str]) -> "Run":
+        """The same run with its particles elsewhere.
+
+        Args:
+            relocate: ``OLD=NEW`` each.
+
+        Returns:
+            A handle that looks for files in NEW as well; nothing is written.
+        """
+        data = self.config.data
+        data = data.model_copy(update={"relocate": (*relocate, *data.relocate)})
+        return replace(self, config=self.config.model_copy(update={"data": data}))
 
     @property
     def options(self) -> TrainConfig:
-        """What was asked, with the defaults that depend on other options filled in."""
-        return self.config.resolved()
+        """What was asked, with the defaults that depend on other options filled in.
+
+        Masks are where they are now.
+        """
+        return self.config.resolved().placed(self.moves.find, "method")
+
+    @property
+    def moves(self) -> Moves:
+        """Where files are now that the run has recorded."""
+        return self.config.data.moves().with_owner(self.manifest.home, self.path)
+
+    @property
+    def input(self) -> Path:
+        """The particle file, where it is now."""
+        return self.moves.find(self.manifest.input)
 
     @property
     def analysis(self) -> Path:
@@ -202,7 +238,16 @@ class Run(Recorder):
                 "a run on particles",
                 "Its page is that of cryolatent mnist.",
             )
-        stack = open_particles(self.manifest.input, **self.config.data.reading())
+        path, moves = self.input, self.moves
+        way_out = 'Put it back, or say where its folder is now: `relocate="OLD=NEW"`.'
+        if not path.exists():
+            raise InputError(path, "nothing", "the particles of the run", way_out)
+        data = self.config.placed(moves.find, "data").data
+        try:
+            stack = open_particles(path, **{**data.reading(), "relocate": moves})
+        except MissingStackError as error:
+            row = error.row
+            raise MissingStackError(path, error.found, error.expected, way_out, row=row) from None
         self.check_input(stack)
         return stack.levelled(self.noise_levels())
 

@@ -37,7 +37,7 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     Run.check_free(path)
     check_trains(config, "`config`")
     data = config.data.located(source.datadir)
-    config = config.model_copy(update={"data": data})
+    config = config.model_copy(update={"data": data}).placed(Path.absolute, "method")
     options = config.resolved()
     # what cannot be shown is said before anything is read
     shown = as_shown(options, source)

@@ -70,7 +70,7 @@ def open_unseen(
         InputError: If they cannot be read, or differ from the run's in box or pixel size.
     """
     data, manifest = run.config.data, run.manifest
-    files = (particles, manifest.input)
+    files = (particles, run.input)
     kinds = [_contrast_kind(file) for file in files]
     if invert_contrast is None and kinds[0] != kinds[1]:
         given, trained = (
@@ -93,6 +93,7 @@ def open_unseen(
             symmetry=data.symmetry,
             tables=tables,
             noise_groups=data.noise_groups,
+            relocate=run.moves,
         )
 
     try:
@@ -100,7 +101,7 @@ def open_unseen(
     except MissingStackError:
         if datadir is not None or data.datadir is None:
             raise
-        stack = opened(data.datadir)
+        stack = opened(run.moves.find(data.datadir))
     if stack.disc.box != manifest.box:
         raise InputError(
             particles,

@@ -35,7 +35,7 @@ def opened(path: Path, config: TrainConfig, source: Source) -> Run | None:
     run = Run.open(path)
     # where images lie is found when they are opened
     data = config.data.located(run.config.data.datadir)
-    if run.config != config.model_copy(update={"data": data}):
+    if run.config != config.model_copy(update={"data": data}).placed(Path.absolute, "method"):
         raise InputError(
             path, "a run with other options", "the study's own", "Choose another -o, or remove it."
         )
