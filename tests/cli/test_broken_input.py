@@ -196,10 +196,16 @@ def header_that_contradicts_the_size(p):
     p.header(2, 75)
 
 
-@case("images.mrcs", "7 x 7 pixels", "one even size")
+@case("images.mrcs", "7 x 7 pixels", "one even size", "with cryolatent prepare")
 def odd_box(p):
     with new_stack(p.stack, (COUNT, 7, 7), 4.0) as images:
         images[:] = 1
+
+
+@case("images.mrcs", "6 x 8 pixels", "one even size", "Extract the particles anew in square boxes")
+def images_that_are_not_square(p):
+    p.header(1, 6)
+    p.stack.write_bytes(p.stack.read_bytes()[: 1024 + COUNT * 6 * 8 * 4])
 
 
 @case("other.mrcs, named in", "images of 10 x 10 pixels", "the first stack, images.mrcs, has 8 x 8")

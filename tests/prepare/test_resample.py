@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from builders import ArrayImages
-from cryolatent.errors import InputError
+from cryolatent.data.images import TrimmedImages
+from cryolatent.errors import InputError, InputWarning
 from cryolatent.io import new_stack
 from cryolatent.prepare.normalise import NormalisedImages
+from cryolatent.prepare.opening import open_mixed
 from cryolatent.prepare.resample import Frame, _series, common_frame, fourier_crop, resample
+from particle_files import COUNT, Files
 
 
 def gaussian(frame: Frame, x: float, y: float, width: float) -> np.ndarray:
@@ -57,6 +60,41 @@ def test_frames_lie_within_all_images() -> None:
     for box in (107, 108, 2):
         with pytest.raises(ValueError, match="even number from 4 to 106"):
             common_frame(both, box)
+
+
+@pytest.mark.parametrize("box", [20, 24])
+def test_odd_boxes_keep_their_centre(files: Files, box: int) -> None:
+    place, odd = (4.3, -6.1, 6.0), Frame(33, 2.5)
+    files.stacks["images.mrcs"] = np.repeat(gaussian(odd, *place), COUNT, axis=0)
+    with pytest.warns(InputWarning, match=r"33 x 33 pixels are read without.*pixel 16, stays"):
+        opened = open_mixed(files.write())
+    assert [part.frame for part in opened.parts] == [Frame(32, 2.5)]
+    wanted = common_frame([part.frame for part in opened.parts], box)
+    made = opened.stack(wanted).images.read(np.arange(COUNT))
+    np.testing.assert_allclose(made[:1], gaussian(wanted, *place), atol=2e-4)
+
+
+def test_odd_boxes_come_to_one_with_even_ones(files: Files) -> None:
+    place = (6.0, -4.0, 6.0)
+    files.stacks["images.mrcs"] = np.repeat(gaussian(Frame(33, 2.5), *place), COUNT, axis=0)
+    files.stacks["even.mrcs"] = np.repeat(gaussian(Frame(36, 2.5), *place), COUNT, axis=0)
+    files.particles.loc[1, "rlnImageName"] = "2@even.mrcs"
+    with pytest.warns(InputWarning, match="33 x 33"):
+        opened = open_mixed(files.write())
+    made = opened.stack(Frame(32, 2.5)).images.read(np.arange(COUNT))
+    np.testing.assert_allclose(made[1], made[0], atol=2e-4)
+
+
+@pytest.mark.relion
+@pytest.mark.parametrize("box", [31, 33])
+def test_relion_takes_the_same_window_of_odd_boxes(tmp_path: Path, box: int) -> None:
+    images = np.random.default_rng(1).normal(size=(3, box, box)).astype(np.float32)
+    with new_stack(tmp_path / "a.mrcs", images.shape, 2.0) as stack:
+        stack[:] = images
+    window = ["relion_image_handler", "--i", "a.mrcs", "--o", "b.mrcs", "--new_box", str(box - 1)]
+    subprocess.run(window, cwd=tmp_path, check=True, capture_output=True)
+    ours = TrimmedImages(box - 1, ArrayImages(images, box)).read(np.arange(3))
+    np.testing.assert_array_equal(ours, mrcfile.read(tmp_path / "b.mrcs"))
 
 
 @pytest.mark.relion

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from cryolatent.analysis.pose_columns import cs_fields, refined_poses, star_columns
 from cryolatent.analysis.selection import choose, cluster_labels, quantities
-from cryolatent.data.packed import file_digest, origin_rows, packed_from, read_manifest
+from cryolatent.data.packed import file_digest, origin_rows, read_manifest
 from cryolatent.errors import InputError
 from cryolatent.io import read_cs, read_star_text, subset, write_cs
 from cryolatent.io.files import write_atomically
@@ -99,7 +99,7 @@ def export(
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another name.")
     packed = run.input if run.input.is_dir() else None
-    source = run.input if packed is None else packed_from(packed, run.moves)
+    source = run.input if packed is None else run.moves.find(read_manifest(packed).source)
     _check_kind(source, output)
     latents = run.latents()
     chosen = np.flatnonzero(choose(run, latents, conditions))

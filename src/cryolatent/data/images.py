@@ -124,6 +124,41 @@ class MrcImages(ImageSource):
 
 
 @dataclass(frozen=True)
+class TrimmedImages(ImageSource):
+    """Images of an odd box without their last row and column.
+
+    The centre, about which particles are posed, is pixel ``box // 2`` of both boxes, so nothing is
+    displaced and nothing made up.
+
+    Args:
+        box: Side of every image in pixels, even.
+        source: The images as they are stored, one pixel larger.
+    """
+
+    box: int
+    source: ImageSource
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, positions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n y x"]:
+        """Images at some positions, float32, ``[n, y, x]``."""
+        return np.ascontiguousarray(self.source.read(positions)[:, :-1, :-1])
+
+    def name(self, position: int) -> str:
+        """Where an image comes from, for messages."""
+        return self.source.name(position)
+
+    def fingerprint(self) -> bytes:
+        """That of the stored images."""
+        return self.source.fingerprint()
+
+    def select(self, positions: Int[np.ndarray, " n"]) -> "TrimmedImages":
+        """The source of some of the images."""
+        return TrimmedImages(self.box, self.source.select(positions))
+
+
+@dataclass(frozen=True)
 class PhaseCorrectedImages(ImageSource):
     """Images from which odd aberrations are divided out as they are read.
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cryolatent.data.images import ImageSource
 from cryolatent.data.particle_file import AUTO, NONE
-from cryolatent.data.places import STILL, Moves
 from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.io.mrc import release
@@ -43,9 +42,6 @@ class PackedManifest(BaseModel):
 
     source: Path
     """The particle file, as an absolute path."""
-
-    home: Path | None = None
-    """The folder when it was packed, as an absolute path."""
 
     source_sha256: str
     """Hash of the particle file, of the files that complete it, and of its stacks' headers and
@@ -169,23 +165,6 @@ def read_manifest(folder: Path) -> PackedManifest:
         raise InputError(folder, found, KIND, way_out if unfinished else AGAIN) from None
     except ValidationError:
         raise InputError(folder, "a manifest.json of something else", KIND, AGAIN) from None
-
-
-def packed_from(folder: Path, moves: Moves = STILL) -> Path:
-    """The file that packed particles came from, where it is now.
-
-    Args:
-        folder: The folder.
-        moves: Where folders are now.
-
-    Returns:
-        Its path.
-
-    Raises:
-        InputError: As `read_manifest`.
-    """
-    manifest = read_manifest(folder)
-    return moves.with_owner(manifest.home, folder).find(manifest.source)
 
 
 def open_packed(

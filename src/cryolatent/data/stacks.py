@@ -116,7 +116,7 @@ def open_stacks(
 def open_mixed_stacks(
     names: ImageNames, datadir: str | Path | None, sign: np.ndarray, moves: Moves = STILL
 ) -> tuple[dict[int, tuple[Int[np.ndarray, " m"], MrcImages]], Path | None]:
-    """Find and check stacks of several boxes; see `open_stacks`.
+    """Find and check stacks of several boxes, odd ones too; see `open_stacks`.
 
     Args:
         names: The images.
@@ -129,8 +129,8 @@ def open_mixed_stacks(
         was needed to find them, if not the particle file's own.
 
     Raises:
-        InputError: If a stack is missing, is no stack of square images of an even box, is too
-            short, or has another box than the particle file states.
+        InputError: If a stack is missing, is no stack of square images, is too short, or has
+            another box than the particle file states.
     """
     found = _find_stacks(names, datadir, moves)
     _check_boxes(names, found, None)
@@ -220,20 +220,24 @@ def _refuse_merged(names: ImageNames, datadir: Path, files: dict[str, Path]) -> 
 
 
 def _check_boxes(names: ImageNames, found: _Found, box: int | None) -> None:
-    """Make sure that the stacks are square, even, of the box if one is given, and long enough."""
+    """Make sure that stacks are square and long enough, and of the even box, if one is given."""
     files, shapes, codes = found.files, found.shapes, found.codes
     wanted = shapes[:, 2] if box is None else np.full(len(shapes), box)
     bad = (shapes[:, 1:] != wanted[:, None]).any(axis=1)
-    bad |= (shapes[:, 2] % 2 == 1) | (shapes[:, 2] < 4)
+    bad |= (shapes[:, 2] < 4) | ((shapes[:, 2] % 2 == 1) & (box is not None))
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
+        square = shapes[at, 1] == shapes[at, 2] >= 4
         raise InputError(
             files[at],
             f"images of {shapes[at, 1]} x {shapes[at, 2]} pixels",
-            f"square images of one even size of at least 4 (the first stack, {files[0].name}, "
+            "square images of at least 4 pixels"
+            if box is None
+            else f"square images of one even size of at least 4 (the first stack, {files[0].name}, "
             f"has {shapes[0, 1]} x {shapes[0, 2]})",
-            "Extract or crop the particles to one even box, or bring them to one with "
-            "cryolatent prepare.",
+            "Bring the particles to one even box with cryolatent prepare, or extract them in one."
+            if square
+            else "Extract the particles anew in square boxes.",
             row=f"named in {names.source}, {names.row(int(found.first[at]))}",
         )
     beyond = np.flatnonzero((names.index >= shapes[codes, 0]) | (names.index < 0))

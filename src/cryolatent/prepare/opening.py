@@ -1,5 +1,6 @@
 """Particles as they are, of any boxes and pixel sizes, before anything is known to be right."""
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from jaxtyping import Int
 
 from cryolatent.data.cryodrgn import read_ctf, read_indices, read_poses
 from cryolatent.data.door import Tables, is_packed, particle_file
+from cryolatent.data.images import TrimmedImages
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.places import STILL, Moves
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import ImageNames, open_mixed_stacks, warn_of_headers
 from cryolatent.data.units import refuse_wrong_units
-from cryolatent.errors import InputError
+from cryolatent.errors import InputError, InputWarning
 from cryolatent.physics import CTF, Poses
 from cryolatent.prepare.resample import Frame, Part, ResampledImages
 
@@ -138,7 +140,8 @@ def open_mixed(
         relocate: As in `open_particles`.
 
     Returns:
-        The particles; no image has been read, and no pose or defocus judged.
+        The particles; no image has been read, and no pose or defocus judged. Images of an odd box
+        are read without their last row and column.
 
     Raises:
         InputError: If anything needed is missing, contradictory or not supported.
@@ -163,13 +166,17 @@ def open_mixed(
         warn_of_headers(file.path, images, pixel[rows])
         its_matrices = None if matrices is None else matrices[rows]
         its_phases = None if phases is None else phases[rows]
-        source = corrected_images(images, its_matrices, its_phases, pixel[rows])
+        even = side - side % 2
+        if side != even:
+            _say_trimmed(file.path, side)
+        stored = images if side == even else TrimmedImages(even, images)
+        source = corrected_images(stored, its_matrices, its_phases, pixel[rows])
         sizes = np.round(pixel[rows], PIXEL_DIGITS)
         for size in np.unique(sizes):
             here = np.flatnonzero(sizes == size)
             part[rows[here]] = len(parts)
             position[rows[here]] = np.arange(len(here))
-            frame = Frame(side, float(pixel[rows[here[0]]]))
+            frame = Frame(even, float(pixel[rows[here[0]]]))
             parts.append(Part(source.select(here), frame))
     side_angstrom = torch.from_numpy(box * pixel).float()
     poses = (
@@ -195,3 +202,12 @@ def open_mixed(
     if tables.ind is None:
         return opened
     return opened.select(read_indices(tables.ind, count).numpy())
+
+
+def _say_trimmed(source: Path, side: int) -> None:
+    warnings.warn(
+        f"{source}: images of {side} x {side} pixels are read without their last row and column; "
+        f"the centre, pixel {side // 2}, stays",
+        InputWarning,
+        stacklevel=3,
+    )

@@ -155,7 +155,6 @@ def pack(
     manifest = PackedManifest(
         cryolatent_version=cryolatent.__version__,
         source=opened.source.resolve(),
-        home=folder.resolve(),
         table_sha256=file_digest(opened.source) if opened.source in opened.tables else "",
         **request,
         particles=len(stack),
