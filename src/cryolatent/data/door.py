@@ -15,6 +15,7 @@ from cryolatent.data.packed import is_packed, open_packed
 from cryolatent.data.particle_file import AUTO, ParticleFile
 from cryolatent.data.places import STILL, Moves
 from cryolatent.data.relion import RelionFile
+from cryolatent.data.scale import fitting_scale
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import open_stacks, warn_of_headers
 from cryolatent.data.units import refuse_wrong_units
@@ -76,8 +77,9 @@ def open_particles(
         relocate: Where folders are now that absolute names of stacks mean.
 
     Returns:
-        The particles; no image has been read yet. Rows of a STAR file with one
+        The particles; of the images nine were read, to see their unit. Rows of a STAR file with one
         ``rlnTomoParticleName`` are observations of one particle; elsewhere each row is a particle.
+        Images whose standard deviation is far from 1 are multiplied by a power of two.
 
     Raises:
         InputError: If anything needed is missing, contradictory or not supported.
@@ -92,6 +94,7 @@ def open_particles(
         file = particle_file(path, datadir, tables, moves=relocate)
         groups = file.noise_groups(noise_groups)
         stack = _open(file, (datadir, relocate), invert_contrast, shells, tables, groups)
+    stack = stack.in_unit(fitting_scale(stack.images, path))
     return stack.expanded(symmetry)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from cryolatent.data.batch import Evidence, Twin
 from cryolatent.data.images import ImageSource
 from cryolatent.data.noise import NoiseLevels
+from cryolatent.data.scale import scaled
 from cryolatent.data.source import Domain, Geometry, Source
 from cryolatent.errors import InputError, InputWarning
 from cryolatent.physics import (
@@ -55,6 +56,7 @@ class ParticleStack(Source):
             if left out. Images and transfer functions are given out divided by its root, so that
             one noise spectrum serves all of them.
         shows_beyond: Whether evidence holds what of the images lies outside the Fourier disc.
+        image_scale: What images are multiplied by as they are read, a power of two.
 
     Raises:
         InputError: If a pose is not a rotation, or the tables disagree in length.
@@ -77,6 +79,7 @@ class ParticleStack(Source):
     noise_groups: np.ndarray | None = None
     noise_level: Float[Tensor, " obs"] | None = None
     shows_beyond: bool = False
+    image_scale: float = 1.0
 
     def __post_init__(self) -> None:
         observations = int(self.offsets[-1])
@@ -146,6 +149,17 @@ class ParticleStack(Source):
             return replace(self, noise_level=None)
         level = torch.from_numpy(levels.of(self.noise_groups)).float()
         return replace(self, noise_level=level)
+
+    def in_unit(self, scale: float) -> "ParticleStack":
+        """The same particles with images in another unit.
+
+        Args:
+            scale: What the stored images are multiplied by, a power of two.
+
+        Returns:
+            A stack that shares all else.
+        """
+        return replace(self, images=scaled(self.images, scale), image_scale=scale)
 
     def from_pixels(self, pixels: Float[Tensor, "obs y x"]) -> Complex[Tensor, "obs k"]:
         """The disc's Fourier coefficients."""

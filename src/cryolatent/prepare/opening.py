@@ -13,6 +13,7 @@ from cryolatent.data.door import Tables, is_packed, particle_file
 from cryolatent.data.images import TrimmedImages
 from cryolatent.data.magnification import corrected_images, unmagnified_poses
 from cryolatent.data.places import STILL, Moves
+from cryolatent.data.scale import fitting_scale, scaled
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import ImageNames, open_mixed_stacks, warn_of_headers
 from cryolatent.data.units import refuse_wrong_units
@@ -141,7 +142,7 @@ def open_mixed(
 
     Returns:
         The particles; no image has been read, and no pose or defocus judged. Images of an odd box
-        are read without their last row and column.
+        are read without their last row and column, images of an odd unit as `open_particles` does.
 
     Raises:
         InputError: If anything needed is missing, contradictory or not supported.
@@ -178,6 +179,8 @@ def open_mixed(
             position[rows[here]] = np.arange(len(here))
             frame = Frame(even, float(pixel[rows[here[0]]]))
             parts.append(Part(source.select(here), frame))
+    scale = fitting_scale(parts[0].images, file.path)
+    parts = [Part(scaled(part.images, scale), part.frame) for part in parts]
     side_angstrom = torch.from_numpy(box * pixel).float()
     poses = (
         file.poses()

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 import cryolatent
-from cryolatent.data import Domain, Source
+from cryolatent.data import Domain, ParticleStack, Source
 
 SCHEMA = 2
 
@@ -72,6 +72,9 @@ class Manifest(BaseModel):
     pixel_size_angstrom: float
     """Pixel size, in Å; 1 if pixels have no size."""
 
+    image_scale: float = 1.0
+    """What images are multiplied by as they are read."""
+
     parents: tuple[str, ...] = ()
     """Runs that this one started from."""
 
@@ -122,4 +125,5 @@ class Manifest(BaseModel):
             box=geometry.box,
             shells=geometry.shells,
             pixel_size_angstrom=geometry.pixel_size_angstrom,
+            image_scale=source.image_scale if isinstance(source, ParticleStack) else 1.0,
         )

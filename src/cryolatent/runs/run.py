@@ -249,7 +249,7 @@ class Run(Recorder):
             row = error.row
             raise MissingStackError(path, error.found, error.expected, way_out, row=row) from None
         self.check_input(stack)
-        return stack.levelled(self.noise_levels())
+        return stack.in_unit(self.manifest.image_scale).levelled(self.noise_levels())
 
     def noise_levels(self) -> NoiseLevels | None:
         """How noisy groups of images are.

@@ -117,7 +117,8 @@ def open_unseen(
             f"{expected:g} Å, as {run.path} was trained on",
             "Rescale the images, correct the pixel size, or train a run on their like.",
         )
-    stack, levels = replace(stack, shells=manifest.shells), run.noise_levels()
+    stack = replace(stack.in_unit(manifest.image_scale), shells=manifest.shells)
+    levels = run.noise_levels()
     if levels is not None:
         levels = further_levels(stack, levels, radius_pixels(data.particle_radius, stack))
     stack = replace(stack, shows_beyond=run.config.posterior.reads_beyond)
