@@ -104,3 +104,18 @@ def test_wrong_requests_write_nothing(two_states, tmp_path, options, found):
     with pytest.raises(InputError, match=found):
         local_volumes(two_states[0], tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_too_few_particles_is_refused_as_that(tmp_path):
+    stack = small_stack(tmp_path / "data", particles=15)
+    run = finished_run(tmp_path / "run", torch.randn(len(stack), 2), stack)
+    message = "found 15 particles; expected more than 20, the fewest that a volume is made of"
+    with pytest.raises(InputError, match=message):
+        local_volumes(run, tmp_path / "out")
+
+
+def test_few_particles_need_no_option(tmp_path):
+    stack = small_stack(tmp_path / "data", particles=32)
+    run = finished_run(tmp_path / "run", torch.randn(len(stack), 2), stack)
+    made = local_volumes(run, tmp_path / "out", clusters=1)
+    assert made.volumes[0].effective_particles == pytest.approx(20, rel=0.1)

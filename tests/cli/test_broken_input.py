@@ -1,6 +1,8 @@
 """Broken input through the command line: code 2, one line, nothing written."""
 
+import bz2
 import errno
+import gzip
 import os
 import pickle
 import subprocess
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders import small_stack
+from command_options import strange_options
 from cryolatent.cli.main import run
 from cryolatent.data import open_particles, open_star
 from cryolatent.io import new_stack
@@ -194,6 +197,52 @@ def truncated_body(p):
 @case("images.mrcs: found no readable MRC data", "26624 bytes; 20224 for the header's 75 x 8 x 8")
 def header_that_contradicts_the_size(p):
     p.header(2, 75)
+
+
+@case("images.mrcs.gz: found a file compressed by gzip", "Unpack it with gunzip")
+def compressed_stack(p):
+    (p.folder / "images.mrcs.gz").write_bytes(gzip.compress(p.stack.read_bytes()))
+    p.star.write_text(p.star.read_text().replace("images.mrcs", "images.mrcs.gz"))
+
+
+@case("images.mrcs: found a file compressed by bzip2", "Unpack it with bunzip2")
+def compressed_stack_with_a_name_of_its_own(p):
+    p.stack.write_bytes(bz2.compress(p.stack.read_bytes()))
+
+
+@case("images.mrcs.gz: found a file compressed by gzip", "a particle file as it is")
+def compressed_stack_given(p):
+    p.particles = "images.mrcs.gz"
+    (p.folder / p.particles).write_bytes(gzip.compress(p.stack.read_bytes()))
+
+
+@case("particles.star.gz: found a file compressed by gzip", "Unpack it with gunzip")
+def compressed_star(p):
+    p.particles = "particles.star.gz"
+    (p.folder / p.particles).write_bytes(gzip.compress(p.star.read_bytes()))
+
+
+@case("particles.star: found text in UTF-16", "Save it as UTF-8")
+def star_in_utf_16(p):
+    p.star.write_text(p.star.read_text(), encoding="utf-16")
+
+
+@case("stacks.txt: found no text in UTF-8", "save it as UTF-8")
+def list_of_stacks_in_utf_16(p):
+    p.particles = "stacks.txt"
+    (p.folder / p.particles).write_text("images.mrcs", encoding="utf-16")
+
+
+@case("particles.cs: found a file compressed by gzip", "Unpack it with gunzip")
+def compressed_cs(p):
+    p.particles = "particles.cs"
+    (p.folder / p.particles).write_bytes(gzip.compress(b"records"))
+
+
+@case("particles.csg: found a list of the files of a group (.csg)", "Give the .cs file that it")
+def group_of_cryosparc(p):
+    p.particles = "particles.csg"
+    (p.folder / p.particles).write_text("results:\n  alignments3D:\n    metafile: '>a.cs'\n")
 
 
 @case("images.mrcs", "7 x 7 pixels", "one even size", "with cryolatent prepare")
@@ -392,6 +441,7 @@ def test_broken_input_is_one_helpful_line(name, tmp_path, monkeypatch, capsys):
     assert error.startswith("cryolatent: ")
     assert error.count("\n") == 1
     assert "Traceback" not in error
+    assert strange_options(error, "train") == set()
     for part in parts:
         assert part in error, error
     assert sorted(tmp_path.rglob("*")) == before

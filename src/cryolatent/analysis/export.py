@@ -156,7 +156,7 @@ def _check_kind(source: Path, output: Path) -> None:
             output,
             f"a name that ends in {output.suffix or 'nothing'}, of a run on {source.name}",
             " or ".join(kinds),
-            "Choose another ending; .npy holds row numbers for `ind`.",
+            "Choose another ending; .npy holds row numbers for `ind` of cryolatent train.",
         )
 
 

@@ -118,7 +118,11 @@ def local_volumes(
     latents = run.latents()
     means = latents.distribution.mean
     count = len(latents.ids)
-    effective = min(max(100, count // 10), count // 2) if effective is None else effective
+    if count <= FEWEST_EFFECTIVE:
+        expected = f"more than {FEWEST_EFFECTIVE}, the fewest that a volume is made of"
+        raise InputError(run.path, f"{count} particles", expected, "Train on more particles.")
+    if effective is None:
+        effective = max(min(max(100, count // 10), count // 2), FEWEST_EFFECTIVE)
     if not FEWEST_EFFECTIVE <= effective < count:
         raise InputError(
             "`effective_particles`",

@@ -168,7 +168,7 @@ def reconstruct(
             stack.source,
             f"halves of {particles[0]} and {particles[1]} particles",
             f"at least {FEWEST} in each",
-            "Give more particles.",
+            "Give more particles." if weights is None else "Ask for more `effective_particles`.",
         )
     start = time.perf_counter()
     first, second = (

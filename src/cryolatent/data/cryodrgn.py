@@ -78,7 +78,10 @@ def _lines(path: Path) -> list[str]:
         text = path.read_text()
     except (OSError, ValueError) as error:
         raise InputError(
-            path, f"no text ({error})", "a list of image stacks, one per line", "Check the name."
+            path,
+            f"no text in UTF-8 ({error})",
+            "a list of image stacks, one per line",
+            "Check the name, or save it as UTF-8.",
         ) from None
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found or "\0" in text:

@@ -20,6 +20,7 @@ from cryolatent.data.stack import ParticleStack
 from cryolatent.data.stacks import open_stacks, warn_of_headers
 from cryolatent.data.units import refuse_wrong_units
 from cryolatent.errors import InputError
+from cryolatent.io.compressed import refuse_compressed
 from cryolatent.physics import CTF, Poses
 
 PIXEL_SIZE_TOLERANCE = 1e-4
@@ -122,6 +123,15 @@ def particle_file(
         InputError: If it cannot be read.
     """
     suffix = path.suffix.lower()
+    if suffix != ".star":
+        refuse_compressed(path, "a particle file as it is")
+    if suffix == ".csg":
+        raise InputError(
+            path,
+            "a list of the files of a group (.csg)",
+            "a .cs file of particles",
+            "Give the .cs file that it names as the metafile of alignments3D.",
+        )
     if suffix == ".cs":
         return CryosparcFile(path, tables.passthrough)
     if tables.passthrough is not None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from cryolatent.errors import InputError
+from cryolatent.io.compressed import refuse_compressed
 
 EARLIER = "cryolatent/"  # begins the names of fields that an export adds
-NEWER = b"\x94CSDAT"
+NEWER, NUMPY = b"\x94CSDAT", b"\x93NUMPY"
 HEADER_BYTES = 1_000_000
 """Longest list of fields: a classification into hundreds of classes has some 100 kB."""
 
@@ -28,6 +29,7 @@ def read_cs(path: str | Path) -> np.ndarray:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputError(path, found, "a cryoSPARC .cs file", "Check the name.")
+    refuse_compressed(path, "a cryoSPARC .cs file as it is")
     try:
         with path.open("rb") as stream:
             if stream.read(len(NEWER)) == NEWER:
@@ -37,6 +39,9 @@ def read_cs(path: str | Path) -> np.ndarray:
                     "the NumPy format of cryoSPARC's jobs",
                     "Save it with Dataset.save(path, format=1), or give the job's own file.",
                 )
+            stream.seek(0)
+            if stream.read(len(NUMPY)) != NUMPY:
+                raise ValueError("it does not begin as NumPy's files do")
             stream.seek(0)
             table = np.load(stream, allow_pickle=False, max_header_size=HEADER_BYTES)
     except InputError:

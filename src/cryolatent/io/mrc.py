@@ -15,6 +15,7 @@ import numpy as np
 from mrcfile.mrcmemmap import MrcMemmap
 
 from cryolatent.errors import InputError
+from cryolatent.io.compressed import refuse_compressed
 
 HEADER_BYTES = 1024
 PIXEL_SIZE_TOLERANCE = 0.01
@@ -102,6 +103,7 @@ def _swapped(number: int) -> int:
 
 
 def _unreadable(path: str, reason: str) -> InputError:
+    refuse_compressed(path, "an MRC file as it is")
     return InputError(
         path,
         f"no readable MRC data ({reason})",

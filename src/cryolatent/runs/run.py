@@ -37,10 +37,11 @@ from cryolatent.runs.latents import (
     write_rows,
 )
 from cryolatent.runs.manifest import Manifest, input_digest
+from cryolatent.runs.trainer import trainer_of, trainer_text
 from cryolatent.train.choice import Choice
 from cryolatent.train.recorder import FINAL, SEARCHING, STATES, Checkpoint, Recorder
 
-KEEP, NOISE = 2, "noise.json"
+KEEP, NOISE, LOCK = 2, "noise.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -322,14 +323,21 @@ class Run(Recorder):
         Raises:
             InputError: If another process trains it now.
         """
-        with (self.path / ".lock").open("w") as stream:
+        with (self.path / LOCK).open("a+") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(
-                    self.path, "another process training it", "one at a time", "Wait or stop it."
-                ) from None
+                who = self.trainer or "another process training it"
+                raise InputError(self.path, who, "one at a time", "Wait or stop it.") from None
+            stream.truncate(0)
+            stream.write(trainer_text())
+            stream.flush()
             yield
+
+    @property
+    def trainer(self) -> str | None:
+        """Who trains the run now, in words; None if nobody does."""
+        return trainer_of(self.path / LOCK)
 
     def save_checkpoint(self, step: int, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; the two newest are kept.
@@ -467,10 +475,14 @@ class Run(Recorder):
         if not self.is_finished and self.manifest.status == "finished":
             missing = self.path / "latents" / f"{FINAL}.parquet"
             raise damaged(missing, FileNotFoundError("no such file"))
-        if not self.is_finished:
-            raise InputError(
-                self.path,
-                f"a run that is {self.manifest.status}",
-                "a finished run",
-                f"Continue it: cryolatent train --resume -o {self.path}",
-            )
+        if self.is_finished:
+            return
+        status, trainer = self.manifest.status, self.trainer
+        found, way_out = f"a run that is {status}", "Begin a new one: it would fail again."
+        if trainer is not None:
+            found = f"a run in training ({trainer})"
+            way_out = "Wait until it has finished, or stop that process and continue the run later."
+        elif status != "failed":
+            found = "a run that was interrupted" if status == "running" else found
+            way_out = f"Continue it: cryolatent train --resume -o {self.path}"
+        raise InputError(self.path, found, "a finished run", way_out)
