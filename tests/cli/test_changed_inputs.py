@@ -13,6 +13,7 @@ from builders import small_stack
 from cryolatent.cli.main import run
 from cryolatent.data import open_star
 from cryolatent.io import new_stack, read_volume
+from cryolatent.runs.run import Run
 
 EXACT = ["--posterior", "exact", "--z-dim", "1"]
 MORE = ["--clusters", "1", "--effective-particles", "30"]
@@ -72,6 +73,29 @@ def test_every_command_refuses_inputs_that_changed(
     for name, tokens in commands(tmp_path).items():
         assert run(tokens) == 2, name
         assert "another content than when the run" in capsys.readouterr().err, name
+
+
+def test_an_analysis_that_opens_no_image_sees_other_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    star, made = small_stack(tmp_path / "data").source, str(tmp_path / "run")
+    small = ["--encoder-width", "8", "--decoder-width", "8", "--decoder-layers", "1"]
+    assert (
+        run(["train", str(star), "-o", made, "--posterior", "encoder", "--epochs", "1", *small])
+        == 0
+    )
+    before = star.read_text()
+    other_poses(star)
+    capsys.readouterr()
+    assert run(["analyze", made, "--clusters", "1"]) == 2
+    assert f"{star}: found another content than when the run" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "analysis").exists()
+    # images are not needed, nor is the file; what is back is as it was
+    star.with_suffix(".mrcs").unlink()
+    star.write_text(before)
+    Run.open(made).check_tables()
+    star.unlink()
+    Run.open(made).check_tables()
 
 
 def test_a_link_is_trained_and_used_alike(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

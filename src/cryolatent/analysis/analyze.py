@@ -100,6 +100,7 @@ def analyze(
             not of its particles.
     """
     latents = run.latents()
+    run.check_tables()
     if len(latents.ids) < 3:
         raise InputError(run.path, f"{len(latents.ids)} particles", "at least 3", "Train on more.")
     matched = None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 import cryolatent
 from cryolatent.data import Domain, ParticleStack, Source
+from cryolatent.data.packed import file_digest
 
 SCHEMA = 2
 
@@ -59,6 +60,9 @@ class Manifest(BaseModel):
 
     input_sha256: str
     """Hash of the particle file and of its stacks' headers and sizes."""
+
+    tables: dict[Path, str] = {}
+    """SHA-256 of each file whose content makes the particles, images excepted."""
 
     particles: int
     """Number of particles."""
@@ -121,9 +125,17 @@ class Manifest(BaseModel):
             # a link stays one: its folder is where images are looked for
             input=source.source.absolute(),
             input_sha256=input_digest(source),
+            tables=_table_digests(source),
             particles=len(source),
             box=geometry.box,
             shells=geometry.shells,
             pixel_size_angstrom=geometry.pixel_size_angstrom,
             image_scale=source.image_scale if isinstance(source, ParticleStack) else 1.0,
         )
+
+
+def _table_digests(source: Source) -> dict[Path, str]:
+    if not isinstance(source, ParticleStack):
+        return {}
+    tables = source.tables or (source.source,)
+    return {path.absolute(): file_digest(path) for path in tables}

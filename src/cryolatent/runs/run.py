@@ -21,6 +21,7 @@ from cryolatent.data import (
     Source,
     open_particles,
 )
+from cryolatent.data.packed import file_digest
 from cryolatent.errors import InputError
 from cryolatent.io.files import (
     new_folder,
@@ -271,12 +272,26 @@ class Run(Recorder):
             InputError: If they are others.
         """
         if input_digest(source) != self.manifest.input_sha256:
-            raise InputError(
-                source.source,
-                f"another content than when the run {self.path} began",
-                f"SHA-256 {self.manifest.input_sha256[:12]}...",
-                "Put the file back, or begin a new run.",
-            )
+            raise self._changed(source.source, self.manifest.input_sha256)
+
+    def check_tables(self) -> None:
+        """Make sure that no particle file has changed; images are not looked at.
+
+        Raises:
+            InputError: If one has; files that are not there are not missed.
+        """
+        for path, digest in self.manifest.tables.items():
+            now = self.moves.find(path)
+            if now.is_file() and file_digest(now) != digest:
+                raise self._changed(now, digest)
+
+    def _changed(self, path: Path, digest: str) -> InputError:
+        return InputError(
+            path,
+            f"another content than when the run {self.path} began",
+            f"SHA-256 {digest[:12]}...",
+            'Put the file back, say where it is now (`relocate="OLD=NEW"`), or begin a new run.',
+        )
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append an entry to ``log.jsonl``.
