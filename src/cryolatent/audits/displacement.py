@@ -44,11 +44,11 @@ def displacement(
         seed: Fixes pairs, permutations and resampling.
 
     Returns:
-        The displacements; None if there are fewer than two particles or half of all pairs
-        coincide, so that there is no distance to compare with.
+        The displacements; None if there are fewer than two particles, no dimension, or half of all
+        pairs coincide, so that there is no distance to compare with.
     """
     count = len(z)
-    if count < 2:
+    if count < 2 or not z.shape[1]:
         return None
     rng = np.random.default_rng(seed)
     order = rng.permutation(count)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from cryolatent import __version__
+from cryolatent.cli.audit import audit
 from cryolatent.cli.halves import halves
 from cryolatent.cli.importing import importing
 from cryolatent.cli.mnist import mnist
@@ -28,6 +29,7 @@ READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
 app.command(halves)
+app.command(audit)
 app.command(importing)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 Relocate = Annotated[tuple[str, ...], Parameter(negative="")]

@@ -25,8 +25,8 @@ class Terminated(BaseException):
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code.
 
-    Codes: 0 done, 2 bad input or usage, 4 internal error or non-finite training, 130 interrupted,
-    143 terminated.
+    Codes: 0 done, 1 and 3 those of an audit, 2 bad input or usage, 4 internal error or non-finite
+    training, 130 interrupted, 143 terminated.
 
     Args:
         tokens: Command line without the program's name; the process's own if left out.
@@ -54,14 +54,14 @@ def run(tokens: Sequence[str]) -> int:
             return DONE
         command, bound, _ = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
         with shown_warnings():
-            command(*bound.args, **bound.kwargs)
+            code = command(*bound.args, **bound.kwargs)
     except BaseException as error:
         code, message = explain(error)
         print(f"cryolatent: {message}", file=sys.stderr)
         return code
     finally:
         signal.signal(signal.SIGTERM, before)
-    return DONE
+    return DONE if code is None else code
 
 
 @contextmanager

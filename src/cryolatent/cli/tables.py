@@ -1,5 +1,6 @@
 """Findings as a table on the terminal."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE
@@ -7,9 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cryolatent.analysis import Estimate, Summary
+from cryolatent.audits.trust import Trust
 from cryolatent.data.contrast import DOUBT, contrast_evidence
 from cryolatent.prepare.checks import ParticleFinding
 from cryolatent.prepare.packing import Packed
+from cryolatent.report.formats import interval_of, value_of
 from cryolatent.runs.run import Run
 from cryolatent.studies.reproduce.experiments import Experiment
 
@@ -23,6 +26,7 @@ SCORES: dict[str, Callable[[Summary], Estimate | None]] = {
     "log joint density (MAP)": lambda summary: summary.log_joint,
 }
 FINDINGS = 20
+WIDE = 120
 AREA = "mean area under the per-image FSC of the largest possible"
 
 
@@ -148,3 +152,27 @@ def _beside(estimate: Estimate | None, oracle: Estimate | None) -> list[str]:
 def _text(estimate: Estimate, digits: int) -> str:
     half_width = (estimate.high - estimate.low) / 2
     return f"{estimate.value:.{digits}f} ± {half_width:.{digits}f}"
+
+
+def print_trust(found: Trust) -> None:
+    """Print one row per audit, and what they say together.
+
+    Args:
+        found: What the audits say.
+    """
+    table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    for column in ("audit", "verdict", "found", "nothing would give", "margin"):
+        side = "left" if column in ("audit", "verdict") else "right"
+        table.add_column(column, justify=side, no_wrap=True)
+    for finding in found.findings:
+        numbers = [
+            "-" if number is None else f"{value_of(number)} {interval_of(number)}"
+            for number in (finding.statistic, finding.null)
+        ]
+        table.add_row(finding.name, finding.verdict, *numbers, f"{finding.threshold:g}")
+    # a row in a file is as long as it needs to be
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    for finding in found.findings:
+        if finding.note:
+            print(f"{finding.name}: {finding.note}")
+    print(f"{found.run}: {found.verdict}. {found.sentence}")

@@ -46,6 +46,11 @@ class Moves:
             pairs.append((Path(old), Path(new)))
         return Moves(tuple(pairs))
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What `parsed` makes them of."""
+        return tuple(f"{old}={new}" for old, new in self.given)
+
     def with_owner(self, home: Path | None, here: Path) -> "Moves":
         """The same moves, and those that follow from where the owner of the paths has gone.
 

@@ -79,6 +79,8 @@ def import_cryodrgn(
     distribution, ids = latents_in(table, (), stack)
     options, remarks = parts_of(project, distribution)
     flat = {name: value for name, value in reading.items() if name != "tables"}
+    if "relocate" in flat:
+        flat["relocate"] = flat["relocate"].texts
     flat |= vars(reading["tables"]) if reading else {}
     config = TrainConfig.of(options, threads=1, **flat)
     system = None

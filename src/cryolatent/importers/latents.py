@@ -76,6 +76,8 @@ def import_latents(
     stack = None if particles is None else open_particles(particles, **reading)
     distribution, ids = latents_in(table, columns, stack)
     flat = {k: v for k, v in reading.items() if k != "tables"}
+    if "relocate" in flat:
+        flat["relocate"] = flat["relocate"].texts
     given = reading.get("tables")
     z_dim = distribution.mean.shape[1]
     volumes = None if mean is None else read_subspace(mean, components, z_dim, stack)

@@ -84,3 +84,18 @@ def verdict_below(statistic: Estimate, threshold: float) -> Verdict:
     if statistic.high < threshold:
         return "pass"
     return "fail" if statistic.low > threshold else "inconclusive"
+
+
+def verdict_above(statistic: Estimate, threshold: float) -> Verdict:
+    """The verdict where large is good.
+
+    Args:
+        statistic: A number and its interval.
+        threshold: Where the verdict changes.
+
+    Returns:
+        Pass if the whole interval is above the threshold, fail if it is below, else inconclusive.
+    """
+    if statistic.low > threshold:
+        return "pass"
+    return "fail" if statistic.high < threshold else "inconclusive"

@@ -1,0 +1,204 @@
+"""Is there heterogeneity, and do a run's latents hold it? Asked of models of the other half."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
+from cryolatent.audits.base import Audit
+from cryolatent.runs.finding import Estimate, Finding, Verdict, verdict_above
+from cryolatent.sessions.crossread import HalfRead
+from cryolatent.sessions.subject import Need, Subject
+
+LEAST_GAIN = 0.01
+"""Nats per particle that nobody would call structure, as in the choice of dimensions."""
+
+LEAST_SHARE = 0.1
+"""Share of the variance that latents must at least tell of."""
+
+NEIGHBOURS = 20
+PERMUTATIONS = 49
+NOTHING = "Neither half of the particles supports any dimension."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reality(Audit):
+    """Do models with heterogeneity foretell unseen coefficients of unseen particles better?
+
+    The statistic is the mean gain in log predictive density over a model of one volume, nats per
+    particle. Both doubt poses, contrast and particles, so errors of those are no gain. Null: zero.
+
+    Args:
+        read: From `cross_read`.
+        seed: Fixes resampling.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("latents",)
+
+    read: tuple[HalfRead, HalfRead]
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the audit."""
+        return "reality"
+
+    @property
+    def question(self) -> str:
+        """What is asked, in a sentence."""
+        return (
+            "Does a model with heterogeneity, made of one half of the particles, foretell unseen "
+            "Fourier coefficients of the other half better than one volume does?"
+        )
+
+    def answer(self, subject: Subject) -> Finding:
+        """Compare both models on every particle."""
+        gain = np.concatenate([half.gain for half in self.read])
+        statistic = mean_estimate(gain, seed=self.seed)
+        zero = Estimate(value=0.0, low=0.0, high=0.0)
+        dimensions = [float(half.dimensions) for half in self.read]
+        verdict = verdict_above(statistic, LEAST_GAIN)
+        note = "" if any(dimensions) else NOTHING
+        if not announces(subject):
+            # a run that found nothing is contradicted by what is there, and by nothing else
+            verdict = "fail" if verdict == "pass" else "not applicable"
+            note = f"The run announces no heterogeneity. {note}".strip()
+        return Finding(
+            name=self.name,
+            question=self.question,
+            particles=len(gain),
+            statistic=statistic,
+            null=zero,
+            threshold=LEAST_GAIN,
+            verdict=verdict,
+            note=note,
+            numbers={
+                f"dimensions_half{number}": Estimate(value=value, low=value, high=value)
+                for number, value in enumerate(dimensions, 1)
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Audit):
+    """Do a run's latents tell what models that have not seen the particle say of it?
+
+    The statistic is the share of the variance of those models' latents that a particle's
+    neighbours in the run's latent space predict, itself left out, so neither scale, turn nor bend
+    of either space matters. Null: the run's latents given to other particles.
+
+    Args:
+        read: From `cross_read`.
+        seed: Fixes permutations and resampling.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("latents",)
+
+    read: tuple[HalfRead, HalfRead]
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the audit."""
+        return "agreement"
+
+    @property
+    def question(self) -> str:
+        """What is asked, in a sentence."""
+        return (
+            "Do particles that are neighbours in the run's latent space look alike to a model that "
+            "has seen none of them?"
+        )
+
+    def answer(self, subject: Subject) -> Finding:
+        """Predict the halves' latents from the run's."""
+        latents = subject.latents()
+        if latents is None:
+            raise TypeError("a need that is not met")
+        z = latents.distribution.mean.numpy().astype(float)
+        halves = [(half, z[half.rows]) for half in self.read if half.dimensions]
+        if not halves or not z.shape[1]:
+            note = NOTHING if not halves else "The run has no latent dimensions."
+            return self._finding(len(z), None, None, "inconclusive", note)
+        rng = np.random.default_rng(self.seed)
+        left, total = _residuals(halves)
+        null = []
+        for _ in range(PERMUTATIONS):
+            shuffled = [(half, own[rng.permutation(len(own))]) for half, own in halves]
+            off, all_ = _residuals(shuffled)
+            null.append(1 - off.sum() / all_.sum())
+        statistic = bootstrap(
+            lambda rows: 1 - float(left[rows].sum() / total[rows].sum()), len(left), seed=self.seed
+        )
+        chance = Estimate(
+            value=float(np.median(null)), low=float(np.min(null)), high=float(np.max(null))
+        )
+        threshold = max(LEAST_SHARE, chance.high)
+        verdict = verdict_above(statistic, threshold)
+        return self._finding(len(left), statistic, chance, verdict, "", threshold)
+
+    def _finding(
+        self,
+        particles: int,
+        statistic: Estimate | None,
+        null: Estimate | None,
+        verdict: Verdict,
+        note: str,
+        threshold: float = LEAST_SHARE,
+    ) -> Finding:
+        return Finding(
+            name=self.name,
+            question=self.question,
+            particles=particles,
+            statistic=statistic,
+            null=null,
+            threshold=threshold,
+            verdict=verdict,
+            note=note,
+        )
+
+
+def _residuals(
+    halves: list[tuple[HalfRead, Float[np.ndarray, "m z"]]],
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Squared errors of the prediction, and squared deviations, of every particle."""
+    left, total = [], []
+    for half, own in halves:
+        latents = half.latents
+        predicted = latents[neighbours(own, NEIGHBOURS)].mean(axis=1)
+        left.append(np.square(latents - predicted).sum(axis=1))
+        total.append(np.square(latents - latents.mean(axis=0)).sum(axis=1))
+    return np.concatenate(left), np.concatenate(total)
+
+
+def neighbours(z: Float[np.ndarray, "n d"], count: int) -> Int[np.ndarray, "n k"]:
+    """Each particle's nearest others.
+
+    Args:
+        z: Latents.
+        count: How many; fewer where there are not so many.
+
+    Returns:
+        Their positions; of equally near ones any.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    count = max(1, min(count, len(z) - 1))
+    return NearestNeighbors(n_neighbors=count).fit(z).kneighbors(return_distance=False)
+
+
+def announces(subject: Subject) -> bool:
+    """Whether a subject's latents say that particles differ.
+
+    Args:
+        subject: A run, or what is known of one.
+
+    Returns:
+        False if they have no dimensions, or one state.
+    """
+    latents = subject.latents()
+    if latents is None:
+        return False
+    return latents.distribution.mean.shape[1] > int(latents.distribution.is_discrete)

@@ -1,0 +1,68 @@
+"""The command that asks whether a run's latents can be trusted."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+
+
+def audit(
+    run: Path,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    with_controls: bool = False,
+) -> int:
+    """Ask whether a finished run's latents can be trusted: numbers, margins, verdicts, one page.
+
+    Of any run, imported ones too. With controls an exact model is trained on each half of the
+    particles and reads the other half: is there heterogeneity in particles that no model has seen,
+    and do the run's latents hold it? Without them only what needs no training is asked. Exit codes:
+    0 pass, 1 fail, 3 inconclusive.
+
+    ```
+    cryolatent audit run/
+    cryolatent audit run/ --with-controls -o trust/
+    ```
+
+    Parameters
+    ----------
+    run
+        A finished run, of cryolatent train or cryolatent import.
+    output
+        Folder for audit.json, audit.html and the controls; RUN/audit if left out. What is finished
+        in it is kept, so an interrupted audit continues.
+    with_controls
+        Train the halves: about twice the cost of one exact run of these particles.
+    """
+    from cryolatent.audits.activity import Activity
+    from cryolatent.audits.halves import Agreement, Reality
+    from cryolatent.audits.moves import RotationTest, ShiftTest
+    from cryolatent.audits.trust import trust
+    from cryolatent.cli.progress import tell, training_watch
+    from cryolatent.cli.tables import print_trust
+    from cryolatent.report.trust import write_trust
+    from cryolatent.runs.run import Run
+    from cryolatent.sessions.crossread import cross_read
+    from cryolatent.sessions.subject import RunSubject
+    from cryolatent.train import Watch
+
+    opened, folder = Run.open(run), output or run / "audit"
+    opened.check_finished()
+    subject = RunSubject(opened)
+    audits = [Activity(), ShiftTest(consistent=True), RotationTest(consistent=True)]
+    if with_controls:
+        stack = opened.open_stack().select_ids(subject.ids)
+        with training_watch() as watch:
+
+            def named(name: str) -> Watch:
+                tell(name)
+                return watch
+
+            read = cross_read(stack, opened.config, folder / "halves", watch=named)
+        audits = [Reality(read=read), Agreement(read=read), *audits]
+    found = trust(opened.name, [one.ask(subject) for one in audits])
+    print_trust(found)
+    print(f"wrote {write_trust(found, folder)}")
+    return CODES[found.verdict]

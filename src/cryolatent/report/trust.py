@@ -1,0 +1,43 @@
+"""The trust sheet: one page of what audits found, to be put beside a paper."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import cryolatent
+from cryolatent.audits.trust import Trust
+from cryolatent.io.files import write_text_atomically
+from cryolatent.report import formats
+
+CLASSES = {"pass": "agrees", "fail": "differs"}
+
+
+def write_trust(found: Trust, folder: Path) -> Path:
+    """Write ``audit.json`` and ``audit.html``.
+
+    Args:
+        found: What the audits say.
+        folder: Where to write.
+
+    Returns:
+        The page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(folder / "audit.json", found.model_dump_json(indent=1) + "\n")
+    environment = Environment(
+        loader=PackageLoader("cryolatent.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"value": formats.value_of, "interval": formats.interval_of}
+    html = environment.get_template("trust.html.j2").render(
+        found=found,
+        classes=CLASSES,
+        version=cryolatent.__version__,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+    )
+    write_text_atomically(folder / "audit.html", html)
+    return folder / "audit.html"
