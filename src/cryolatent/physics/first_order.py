@@ -60,13 +60,17 @@ def tangents(values: Complex[Tensor, "v t"], lattice: FourierLattice) -> Complex
     position = torch.where(steps < side // 2, steps, steps - side) * (lattice.oversampling / side)
     along = [position.view(shape) for shape in ((1, 1, -1), (1, -1, 1), (-1, 1, 1))]
     x, y, z = lattice.coordinates.unbind(-1)
-    columns = []
-    for volume in values.unbind(-1):
+    # filled in place: of one volume these are numbers enough to feel copies of
+    columns = values.new_empty(len(values), 4 * values.shape[1])
+    for n, volume in enumerate(values.unbind(-1)):
         (field,) = lattice.to_field(volume[:, None])
-        slopes = lattice.from_field(torch.stack([field * r for r in along])) * (-2j * torch.pi)
+        slopes = lattice.from_field(torch.stack([field * r for r in along])).mul_(-2j * torch.pi)
         dx, dy, dz = slopes.unbind(-1)
-        columns += [volume, y * dz - z * dy, z * dx - x * dz, x * dy - y * dx]
-    return torch.stack(columns, dim=-1) * lattice.inside[:, None]
+        columns[:, 4 * n] = volume
+        columns[:, 4 * n + 1] = y * dz - z * dy
+        columns[:, 4 * n + 2] = z * dx - x * dz
+        columns[:, 4 * n + 3] = x * dy - y * dx
+    return columns.mul_(lattice.inside[:, None])
 
 
 def perturbed_products(
