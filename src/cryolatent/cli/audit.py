@@ -13,6 +13,7 @@ def audit(
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     with_controls: bool = False,
+    relocate: Annotated[tuple[str, ...], Parameter(negative="")] = (),
 ) -> int:
     """Ask whether a finished run's latents can be trusted: numbers, margins, verdicts, one page.
 
@@ -35,6 +36,8 @@ def audit(
         in it is kept, so an interrupted audit continues.
     with_controls
         Train the halves: about twice the cost of one exact run of these particles.
+    relocate
+        OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.audits.activity import Activity
     from cryolatent.audits.halves import Agreement, Reality
@@ -48,7 +51,7 @@ def audit(
     from cryolatent.sessions.subject import RunSubject
     from cryolatent.train import Watch
 
-    opened, folder = Run.open(run), output or run / "audit"
+    opened, folder = Run.open(run, relocate), output or run / "audit"
     opened.check_finished()
     subject = RunSubject(opened)
     audits = [Activity(), ShiftTest(consistent=True), RotationTest(consistent=True)]

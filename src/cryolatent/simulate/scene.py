@@ -87,12 +87,15 @@ class Scene:
             shapes[moved] -= part
         moving = {moved: volume_to_fourier(part) for moved, part in parts.items()}
         disc = FourierDisc(config.box, config.box // 2 - 1)
-        resting = torch.stack([volume_to_fourier(shape) for shape in shapes])
+        first = volume_to_fourier(shapes[0])
+        resting = first.new_empty(len(shapes), *first.shape)
+        for number, shape in enumerate(shapes):
+            resting[number] = volume_to_fourier(shape)
         scene = Scene(disc, particles, kind, volumes, resting, motion, moving)
         return scene.scaled((config.snr / scene.signal_variance()) ** 0.5)
 
     def scaled(self, factor: float) -> "Scene":
-        """The scene with every density multiplied by a factor."""
+        """The scene with every density multiplied by a factor; the grids at rest in place."""
         motion = self.motion
         if motion is not None:
             parts = {state: factor * part for state, part in motion.parts.items()}
@@ -100,7 +103,7 @@ class Scene:
         return replace(
             self,
             volumes=factor * self.volumes,
-            resting=factor * self.resting,
+            resting=self.resting.mul_(factor),
             motion=motion,
             moving={state: factor * transform for state, transform in self.moving.items()},
         )
