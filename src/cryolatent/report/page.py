@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import cryolatent
 from cryolatent.analysis.agreement import Agreement, compare
@@ -25,6 +24,7 @@ from cryolatent.report.colours import (
 )
 from cryolatent.report.findings import Findings, gather, labelled_particles
 from cryolatent.report.provenance import commands, options
+from cryolatent.report.rendering import environment
 from cryolatent.report.volumes import cluster_cards
 from cryolatent.runs.inputs import said_of_inputs, said_of_junk
 from cryolatent.runs.run import Run
@@ -79,15 +79,9 @@ def render(runs: Sequence[Run], output: Path) -> Path:
             particles.
     """
     findings = gather(runs)
-    environment = Environment(
-        loader=PackageLoader("cryolatent.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
-    html = environment.get_template("page.html.j2").render(context(findings, Path(output).name))
+    templates = environment()
+    templates.filters |= FILTERS
+    html = templates.get_template("page.html.j2").render(context(findings, Path(output).name))
     write_text_atomically(Path(output), html)
     return Path(output)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import cryolatent
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
+from cryolatent.report.rendering import environment
 from cryolatent.report.volumes import strips
 
 MAP_INCHES = 2.9
@@ -166,15 +166,9 @@ def render_study(study: Study, output: Path) -> Path:
     Returns:
         The file.
     """
-    environment = Environment(
-        loader=PackageLoader("cryolatent.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment()
     counts = Counter(panel.word for entry in study.entries for panel in entry.panels)
-    html = environment.get_template("study.html.j2").render(
+    html = templates.get_template("study.html.j2").render(
         study=study,
         counts={word: counts[word] for word in WORDS if counts[word]},
         version=cryolatent.__version__,

@@ -3,12 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 import cryolatent
 from cryolatent.audits.trust import Trust
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
+from cryolatent.report.rendering import environment
 
 CLASSES = {"pass": "agrees", "fail": "differs"}
 
@@ -25,15 +24,9 @@ def write_trust(found: Trust, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text_atomically(folder / "audit.json", found.model_dump_json(indent=1) + "\n")
-    environment = Environment(
-        loader=PackageLoader("cryolatent.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"value": formats.value_of, "interval": formats.interval_of}
-    html = environment.get_template("trust.html.j2").render(
+    templates = environment()
+    templates.filters |= {"value": formats.value_of, "interval": formats.interval_of}
+    html = templates.get_template("trust.html.j2").render(
         found=found,
         classes=CLASSES,
         version=cryolatent.__version__,
