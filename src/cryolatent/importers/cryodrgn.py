@@ -11,7 +11,7 @@ from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, Tables
 from cryolatent.data.source import Geometry
 from cryolatent.errors import InputError
-from cryolatent.importers.directory import Foreign, write_run
+from cryolatent.importers.directory import Foreign, recorded, write_run
 from cryolatent.importers.latents import latents_in
 from cryolatent.importers.project import Project
 from cryolatent.models.cryodrgn import CryodrgnDecoder, CryodrgnEncoder, network_tensors
@@ -78,10 +78,7 @@ def import_cryodrgn(
         stack = project.stack(particles, reading)
     distribution, ids = latents_in(table, (), stack)
     options, remarks = parts_of(project, distribution)
-    flat = {name: value for name, value in reading.items() if name != "tables"}
-    if "relocate" in flat:
-        flat["relocate"] = flat["relocate"].texts
-    flat |= vars(reading["tables"]) if reading else {}
+    flat = recorded(reading)
     config = TrainConfig.of(options, threads=1, **flat)
     system = None
     if config.decoder.renders:

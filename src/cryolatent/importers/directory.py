@@ -1,8 +1,10 @@
 """Run directories of what another program gave."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -67,6 +69,21 @@ def write_run(path: Path, config: TrainConfig, foreign: Foreign) -> Run:
     run.write_latents(foreign.latents)
     run.set_status("finished")
     return Run.open(path)
+
+
+def recorded(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """How particles were opened, as a configuration records it.
+
+    Args:
+        reading: Keyword arguments of `cryolatent.data.open_particles`.
+
+    Returns:
+        Options by name.
+    """
+    flat = {name: value for name, value in reading.items() if name not in ("tables", "relocate")}
+    if "relocate" in reading:
+        flat["relocate"] = reading["relocate"].texts
+    return flat | (vars(reading["tables"]) if reading.get("tables") else {})
 
 
 def _without_particles(foreign: Foreign) -> Manifest:

@@ -15,7 +15,7 @@ from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.data.stacks import ImageNames
 from cryolatent.errors import InputError
-from cryolatent.importers.directory import Foreign, write_run
+from cryolatent.importers.directory import Foreign, recorded, write_run
 from cryolatent.importers.subspace import SCALE, read_subspace
 from cryolatent.io import read_cs, split_image_names
 from cryolatent.io.columns import Columns, read_columns
@@ -75,10 +75,6 @@ def import_latents(
     reading = dict(reading or {})
     stack = None if particles is None else open_particles(particles, **reading)
     distribution, ids = latents_in(table, columns, stack)
-    flat = {k: v for k, v in reading.items() if k != "tables"}
-    if "relocate" in flat:
-        flat["relocate"] = flat["relocate"].texts
-    given = reading.get("tables")
     z_dim = distribution.mean.shape[1]
     volumes = None if mean is None else read_subspace(mean, components, z_dim, stack)
     decoder = {"decoder": "none" if volumes is None else "subspace"}
@@ -88,8 +84,7 @@ def import_latents(
         z_dim=z_dim,
         widths=distribution.is_bound,
         threads=1,
-        **flat,
-        **({} if given is None else vars(given)),
+        **recorded(reading),
     )
     latents = Latents(ids, distribution, None, distribution.kl())
     foreign = Foreign(table.name, table, latents, stack)
