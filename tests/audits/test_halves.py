@@ -213,5 +213,22 @@ def test_an_exact_run_is_trusted_and_its_latents_of_other_particles_are_not(
     assert "not to be trusted: agreement" in capsys.readouterr().out
 
 
+def test_halves_of_other_particles_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ["--particles", "60", "--box", "32", "--pixel-size", "9", "--snr", "0.3", "--seed", "6"]
+    assert command(["simulate", "-o", str(trained / "others"), *size]) == 0
+    star, kept = str(trained / "others/particles.star"), trained / "trust/halves/half1"
+    table = trained / "few.npy"
+    np.save(table, np.random.default_rng(0).normal(size=(60, 2)))
+    few = str(trained / "few")
+    assert command(["import", "latents", str(table), "--particles", star, "-o", few]) == 0
+    if not kept.exists():
+        assert audited(trained / "run", trained / "trust") == 0
+    capsys.readouterr()
+    assert audited(trained / "few", trained / "trust") == 2
+    assert "another content than when the run" in capsys.readouterr().err
+
+
 def audited(run: Path, out: Path) -> int:
     return command(["audit", str(run), "-o", str(out), "--with-controls"])

@@ -170,8 +170,8 @@ def train(
     config
         TOML file of options, such as a run's config.toml; options given here override it.
     resume
-        Continue the run in --output; of the other options only --epochs, --datadir and --relocate
-        may differ.
+        Continue the run in --output; of the other options only --epochs, --datadir, --memory and
+        --relocate may differ.
     """
     from cryolatent.cli.found import found
     from cryolatent.cli.progress import tell, training_watch

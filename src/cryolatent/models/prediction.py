@@ -7,11 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cryolatent.data import FilteredImages
-from cryolatent.models.decoders import SubspaceDecoder
-from cryolatent.models.hypothesis import Hypothesis
-from cryolatent.models.likelihood import FourierGaussian
 from cryolatent.models.posteriors.exact import ClosedForm
-from cryolatent.models.settling import Settling
 from cryolatent.models.system import System
 from cryolatent.physics import FourierDisc
 
@@ -60,20 +56,12 @@ class Foretelling:
     """
 
     def __init__(self, system: System) -> None:
-        decoder, likelihood = system.model.decoder, system.model.likelihood
-        posterior = system.posterior
-        if not (
-            isinstance(decoder, SubspaceDecoder)
-            and isinstance(likelihood, FourierGaussian)
-            and isinstance(posterior, ClosedForm)
-        ):
+        if not isinstance(system.posterior, ClosedForm):
             raise ValueError("no posterior in closed form")
-        lattice = decoder.lattice.to(likelihood.noise_spectrum.device)
-        noise, nuisances = likelihood.noise_spectrum, likelihood.nuisances
-        hypothesis = Hypothesis(lattice, decoder.at_voxels(), noise, posterior, nuisances)
-        self.disc = lattice.disc
-        self._settling = Settling.of(hypothesis)
-        self._division = Division.of(lattice.disc)
+        with torch.no_grad():
+            self._settling = system.posterior.settling(system.model)
+        self.disc = self._settling.steps[-1][0].lattice.disc
+        self._division = Division.of(self.disc)
 
     @torch.no_grad()
     def score(self, part: FilteredImages) -> Float[Tensor, " n"]:

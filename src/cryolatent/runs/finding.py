@@ -96,6 +96,6 @@ def verdict_above(statistic: Estimate, threshold: float) -> Verdict:
     Returns:
         Pass if the whole interval is above the threshold, fail if it is below, else inconclusive.
     """
-    if statistic.low > threshold:
-        return "pass"
-    return "fail" if statistic.high < threshold else "inconclusive"
+    swapped: dict[Verdict, Verdict] = {"pass": "fail", "fail": "pass"}
+    verdict = verdict_below(statistic, threshold)
+    return swapped.get(verdict, verdict)

@@ -20,7 +20,7 @@ from cryolatent.data import ParticleStack
 from cryolatent.physics import fourier_shell_correlation
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore
-from cryolatent.sessions.training import begin, train
+from cryolatent.sessions.training import opened, trained
 from cryolatent.train import Watch
 
 NAMES = ("half1", "half2")
@@ -68,17 +68,13 @@ def cross_fit(
         Matched states.
 
     Raises:
-        InputError: If a folder holds something else.
+        InputError: If a folder holds a run of other particles or options, or something else.
     """
     options = config.changed(posterior="categorical", states=states)
     runs, halves = [], stack.split(config.session.seed)
     for name, half in zip(NAMES, halves, strict=True):
         part, path = stack.select(half), folder / name
-        known = path.exists() and any(path.iterdir())
-        run = Run.open(path) if known else begin(path, options, part, watch(name))
-        if run.manifest.status != "finished":
-            train(run, part, watch(name))
-        runs.append(Run.open(path))
+        runs.append(trained(opened(path, options, part), path, options, part, watch(name)))
     found = [_states(run) for run in runs]
     order = matched(found[0][0], found[1][0])
     volumes = torch.stack([found[0][0], found[1][0][order]])

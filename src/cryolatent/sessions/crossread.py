@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, Int
 
 from cryolatent.config.training import TrainConfig, belonging
-from cryolatent.data import FilteredImages, ParticleStack, further_levels
+from cryolatent.data import FilteredImages, ParticleStack
 from cryolatent.models.prediction import Foretelling
 from cryolatent.models.system import System
-from cryolatent.runs.run import Run
 from cryolatent.sessions.crossfit import NAMES
 from cryolatent.sessions.systems import restore
-from cryolatent.sessions.training import begin, radius_pixels, train
+from cryolatent.sessions.training import opened, trained
+from cryolatent.sessions.unseen import at_levels
 from cryolatent.train import Watch
 from cryolatent.train.inference import infer
 
@@ -64,22 +64,26 @@ def cross_read(
         Both halves.
 
     Raises:
-        InputError: If a folder holds something else.
+        InputError: If a folder holds a run of other particles or options, or something else.
     """
     first, second = stack.split(config.session.seed)
     halves = (first, second), (second, first)
     read = []
     for name, (own, other) in zip(NAMES, halves, strict=True):
         options, part = doubting(config), stack.select(own)
-        run = _trained(part, options, folder / name, watch(f"{name}: subspace"))
-        shown = _levelled(run, stack.select(other))
+        path = folder / name
+        run = opened(path, options, part)
+        run = trained(run, path, options, part, watch(f"{name}: subspace"))
+        shown = at_levels(run, stack.select(other))
         system = restore(run)
         latents = infer(system, shown, config.session.seed, watch(f"{name}: the other half"))
         means = latents.distribution.mean.numpy().astype(float)
         gain = np.zeros(len(other))
         if means.shape[1]:
             alone = options.changed(posterior="categorical", states=1)
-            single = _trained(part, alone, folder / f"{name}-one", watch(f"{name}: one volume"))
+            path = folder / f"{name}-one"
+            single = opened(path, alone, part)
+            single = trained(single, path, alone, part, watch(f"{name}: one volume"))
             gain = _scores(system, shown) - _scores(restore(single), shown)
         read.append(HalfRead(other.numpy(), means, gain))
     return read[0], read[1]
@@ -97,22 +101,6 @@ def doubting(config: TrainConfig) -> TrainConfig:
     reading = config.data.model_dump(exclude_none=True)
     session = {"seed": config.session.seed, "device": config.session.device}
     return TrainConfig.of(belonging(reading | session | {"posterior": "exact"}))
-
-
-def _trained(part: ParticleStack, options: TrainConfig, path: Path, watch: Watch) -> Run:
-    known = path.exists() and any(path.iterdir())
-    run = Run.open(path) if known else begin(path, options, part, watch)
-    if run.manifest.status != "finished":
-        train(run, part, watch)
-    return Run.open(path)
-
-
-def _levelled(run: Run, stack: ParticleStack) -> ParticleStack:
-    levels = run.noise_levels()
-    if levels is None:
-        return stack
-    radius = radius_pixels(run.config.data.particle_radius, stack)
-    return stack.levelled(further_levels(stack, levels, radius))
 
 
 def _scores(system: System, stack: ParticleStack) -> Float[np.ndarray, " n"]:

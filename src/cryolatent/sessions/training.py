@@ -57,6 +57,60 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     return Run.create(path, config, manifest, checkpoint, table, levels)
 
 
+def opened(path: Path, config: TrainConfig, source: Source) -> Run | None:
+    """Open a training that an earlier call began.
+
+    Args:
+        path: The run.
+        config: The options that it must have.
+        source: The examples that it must be of.
+
+    Returns:
+        The run; None if there is none yet.
+
+    Raises:
+        InputError: If there is a run with other options, or of other examples.
+    """
+    if not (path / "manifest.json").exists():
+        return None
+    run = Run.open(path)
+    # where images lie is found when they are opened
+    data = config.data.located(run.config.data.datadir)
+    if run.config != config.model_copy(update={"data": data}).placed(Path.absolute, "method"):
+        raise InputError(
+            path,
+            "a run with other options",
+            "those of this one",
+            "Choose another -o, or remove it.",
+        )
+    run.check_input(source)
+    return run
+
+
+def trained(
+    run: Run | None, path: Path, config: TrainConfig, source: Source, watch: Watch | None = None
+) -> Run:
+    """Begin a training if need be, and bring it to its end.
+
+    Args:
+        run: What `opened` gave.
+        path: The run.
+        config: Its options.
+        source: Its examples.
+        watch: Told of the progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        NonFiniteError: If it diverged.
+    """
+    run = run or begin(path, config, source, watch)
+    if run.manifest.status != "finished":
+        train(run, source, watch)
+    return Run.open(path)
+
+
 def check_trains(config: TrainConfig, place: str | Path) -> None:
     """Make sure that a configuration is one of a training.
 

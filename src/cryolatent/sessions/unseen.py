@@ -118,10 +118,23 @@ def open_unseen(
             "Rescale the images, correct the pixel size, or train a run on their like.",
         )
     stack = replace(stack.in_unit(manifest.image_scale), shells=manifest.shells)
+    return at_levels(run, replace(stack, shows_beyond=run.config.posterior.reads_beyond))
+
+
+def at_levels(run: Run, stack: ParticleStack) -> ParticleStack:
+    """Particles at a run's noise levels; those of groups that it has not seen are measured.
+
+    Args:
+        run: The run.
+        stack: Any particles of its box.
+
+    Returns:
+        The same particles.
+    """
     levels = run.noise_levels()
     if levels is not None:
-        levels = further_levels(stack, levels, radius_pixels(data.particle_radius, stack))
-    stack = replace(stack, shows_beyond=run.config.posterior.reads_beyond)
+        radius = radius_pixels(run.config.data.particle_radius, stack)
+        levels = further_levels(stack, levels, radius)
     return stack.levelled(levels)
 
 

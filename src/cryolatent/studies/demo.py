@@ -14,10 +14,9 @@ from cryolatent.data import open_particles
 from cryolatent.errors import CryolatentError, InputError
 from cryolatent.report import render
 from cryolatent.runs.run import Run
-from cryolatent.sessions.training import begin, train
+from cryolatent.sessions.training import begin, opened, train
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
-from cryolatent.studies.training import opened
 from cryolatent.train import processor_threads
 
 POSTERIORS = ("categorical", "exact")

@@ -85,7 +85,18 @@ class ClosedForm(Posterior, CoefficientPosterior):
         learning = torch.is_grad_enabled() and decoder.volumes.requires_grad
         return nearest and not learning and likelihood.nuisances.doubts_images
 
-    def _settled(self, batch: Batch, model: GenerativeModel) -> Explained:
+    def settling(self, model: GenerativeModel) -> Settling:
+        """How a model's particles are read where poses or particles are doubted.
+
+        Args:
+            model: Decoder and likelihood.
+
+        Returns:
+            Its schedule, kept until volumes, noise or nuisances are others.
+
+        Raises:
+            ValueError: If the model is not one that this posterior has a form for.
+        """
         decoder, likelihood = self._parts(model)
         values, noise = decoder.at_voxels(), likelihood.noise_spectrum
         nuisances, kept = likelihood.nuisances, self._kept
@@ -95,7 +106,12 @@ class ClosedForm(Posterior, CoefficientPosterior):
             lattice = decoder.lattice.to(values.device)
             self._kept = kept = Hypothesis(lattice, values, noise.clone(), self, nuisances)
             self._settling = Settling.of(kept)
-        return self._settling.explain(self._filtered(batch.of_evidence(), likelihood))
+        return self._settling
+
+    def _settled(self, batch: Batch, model: GenerativeModel) -> Explained:
+        likelihood = self._parts(model)[1]
+        shown = self._filtered(batch.of_evidence(), likelihood)
+        return self.settling(model).explain(shown)
 
     def _filtered(self, shown: Batch, likelihood: FourierGaussian) -> FilteredImages:
         """Evidence as the compiled products want it."""

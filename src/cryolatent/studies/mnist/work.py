@@ -18,6 +18,7 @@ from cryolatent.io.files import write_text_atomically
 from cryolatent.models.system import System
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, restore
+from cryolatent.sessions.training import opened, trained
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.studies.mnist.experiments import Experiment, Move
 from cryolatent.studies.mnist.measures import (
@@ -34,13 +35,7 @@ from cryolatent.studies.mnist.measures import (
     share,
     voted,
 )
-from cryolatent.studies.training import (
-    MEASURES,
-    PICTURES,
-    opened,
-    save_pictures,
-    trained,
-)
+from cryolatent.studies.training import MEASURES, PICTURES, save_pictures
 from cryolatent.train import infer
 
 ASKED = 2000

@@ -25,16 +25,11 @@ from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Run
 from cryolatent.sessions.subject import RunSubject
 from cryolatent.sessions.systems import as_shown, restore
+from cryolatent.sessions.training import opened, trained
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.simulate.truth import Truth
 from cryolatent.studies.reproduce.measures import Measures, Scored, score
-from cryolatent.studies.training import (
-    MEASURES,
-    PICTURES,
-    opened,
-    save_pictures,
-    trained,
-)
+from cryolatent.studies.training import MEASURES, PICTURES, save_pictures
 
 MOVED_VOLUMES = 3
 STARTS, STEPS = 2, 50
