@@ -203,18 +203,20 @@ def many(folder: Path, box: int, count: int) -> Path:
     return folder / "many.star"
 
 
-def whole(folder: Path, device: torch.device, box: int, count: int) -> dict:
-    """A run of the program, start-up and all: states under wrong inputs."""
+def whole(folder: Path, device: torch.device, box: int, count: int, said: Path) -> dict:
+    """A run of the program, start-up and all: states under wrong inputs; it speaks to a file."""
     star = many(folder / "whole", box, count)
     call = ["train", str(star), "-o", str(folder / "run"), "--posterior", "categorical"]
     call += ["--device", device.type]
-    began = time.perf_counter()
     program = "from cryolatent.cli import main; main()"
     command = [sys.executable, "-c", program, *call]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    took = time.perf_counter() - began
+    with said.open("w") as told:
+        began = time.perf_counter()
+        done = subprocess.run(command, check=False, stdout=told, stderr=told)
+        took = time.perf_counter() - began
+    print(said.read_text()[-3000:], file=sys.stderr)
     if done.returncode:
-        print(done.stdout[-2000:], done.stderr[-6000:], file=sys.stderr)
+        return {"particles": count, "box": box, "code": done.returncode, "seconds": took}
     log = [json.loads(line) for line in (folder / "run" / "log.jsonl").open()]
     states = json.loads((folder / "run" / "choices.json").read_text())[0]["chosen"]
     passes = log[-1]["seconds"]
@@ -242,7 +244,7 @@ def table(equal: list[dict], timed: list[dict], run: dict | None, device: str) -
         ratio = row["cuda"] / row["cpu"]
         numbers = f"{row['cpu']:,.0f} | {row['cuda']:,.0f} | {ratio:.1f}"
         lines.append(f"| {row['what']} | {row['box']} | {numbers} |")
-    if run is not None:
+    if run is not None and not run["code"]:
         lines += [
             "",
             f"`cryolatent train --posterior categorical --device cuda`, {run['particles']:,} "
@@ -285,7 +287,8 @@ def main() -> int:
         write(arguments.output, record)
         size = (32, min(200, arguments.whole)) if arguments.dry_run else (128, arguments.whole)
         if arguments.whole:
-            record["whole"] = whole(Path(place), device, *size)
+            log = arguments.output / "whole.log"
+            record["whole"] = whole(Path(place), device, *size, log)
             write(arguments.output, record)
     return 0
 

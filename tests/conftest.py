@@ -1,5 +1,6 @@
 """Fixtures, and the rule for tests that need something from outside."""
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -41,6 +42,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _repeatable() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_slow_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints here does not depend on how long it takes."""
+    monkeypatch.setattr("cryolatent.cli.progress.FIRST", math.inf)
 
 
 @pytest.fixture(scope="session")

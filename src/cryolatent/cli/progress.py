@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cryolatent.train import Watch
 
 console = Console(stderr=True)
+FIRST = 1
+"""Seconds before the first line of progress in a file."""
 QUIET = 10
 """Seconds between two lines of progress in a file."""
 
@@ -106,8 +108,8 @@ def bar() -> Iterator[Stage]:
 
 
 def _lines(name: str, total: int) -> Advance:
-    """Progress for a file: the first line after a second, then one in `QUIET` seconds."""
-    meter, next_ = Meter(name, total), time.monotonic() + 1
+    """Progress for a file: a line after `FIRST` seconds, then one in `QUIET` seconds."""
+    meter, next_ = Meter(name, total), time.monotonic() + FIRST
 
     def advance(done: int) -> None:
         nonlocal next_
