@@ -3,9 +3,9 @@
     python -m benchmarks.audit_power run WORK --sets 20     # resumable: a line per set
     python -m benchmarks.audit_power table
 
-Rigid molecules and four states of two kinds, all under wrong poses, contrast, junk and coloured
-noise; latents are the true states, or those of other particles. Nothing of a set is trained but
-the two halves' models. Seeds below 1000 are for tuning and are not written down.
+Rigid molecules and four states, all under wrong poses, contrast, junk and coloured noise. Latents
+are the true states (of a rigid molecule they mean nothing), those of other particles, and those of
+a run that believes its inputs. Seeds below 1000 are for tuning and are not written down.
 """
 
 import argparse
@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cryolatent.audits.halves import Agreement, Reality
+from cryolatent.audits.controls import controls
+from cryolatent.audits.trust import trust
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.models import DiagonalNormal
 from cryolatent.models.latents import Latents
-from cryolatent.sessions.crossread import cross_read
 from cryolatent.sessions.subject import Subject
+from cryolatent.sessions.training import trained
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
 
@@ -50,10 +51,8 @@ KINDS: dict[str, dict] = {
 class Given(Subject):
     """Latents without a run."""
 
-    name = "given"
-
-    def __init__(self, ids: np.ndarray, z: np.ndarray) -> None:
-        self._ids, self.z = ids, torch.from_numpy(z).float()
+    def __init__(self, name: str, ids: np.ndarray, z: np.ndarray) -> None:
+        self.name, self._ids, self.z = name, ids, torch.from_numpy(z).float()
 
     @property
     def ids(self) -> np.ndarray:
@@ -75,28 +74,33 @@ class Given(Subject):
 
 
 def one(kind: str, seed: int, work: Path) -> dict:
-    """Simulate a set, read its halves across, and ask."""
+    """Simulate a set, and audit latents of three kinds."""
     folder = work / f"{kind.replace(' ', '_')}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     truth = simulate(SimulateConfig.model_validate(HARD | KINDS[kind] | {"seed": seed}), folder)
     stack = open_particles(folder / "particles.star")
-    began = time.process_time()
-    read = cross_read(stack, TrainConfig.of(posterior="exact", threads=1), folder / "halves")
-    spent = time.process_time() - began
     rng = np.random.default_rng(seed)
     z = np.eye(4)[np.maximum(truth.state, 0)][:, :3] + 0.05 * rng.normal(size=(len(stack), 3))
-    own, other = Given(stack.ids, z), Given(stack.ids, z[rng.permutation(len(z))])
-    real = Reality(read=read).ask(own)
-    row = {
-        "kind": kind,
-        "seed": seed,
-        "reality": real.verdict,
-        "gain": None if real.statistic is None else real.statistic.model_dump(),
-        "dimensions": [half.dimensions for half in read],
-        "agreement": Agreement(read=read).ask(own).verdict,
-        "agreement of others": Agreement(read=read).ask(other).verdict,
-        "cpu_seconds": spent,
+    config = TrainConfig.of(posterior="exact", threads=1, trust=("all",), seed=seed)
+    believing = trained(None, folder / "believing", config, stack)
+    latents = {
+        "true states": z,
+        "other particles'": z[rng.permutation(len(z))],
+        "believing run": believing.latents().distribution.mean.double().numpy(),
     }
+    row: dict = {"kind": kind, "seed": seed, "verdicts": {}, "numbers": {}}
+    began = time.process_time()
+    for name, own in latents.items():
+        subject = Given(name, stack.ids, own)
+        found = [audit.ask(subject) for audit in controls(subject, stack, config, folder / "audit")]
+        verdicts = {finding.name: finding.verdict for finding in found}
+        row["verdicts"][name] = verdicts | {"trust": trust(name, found).verdict}
+        row["numbers"][name] = {"dimensions": own.shape[1]} | {
+            finding.name: [finding.statistic.low, finding.statistic.value, finding.statistic.high]
+            for finding in found
+            if finding.statistic is not None
+        }
+    row["cpu_seconds"] = time.process_time() - began
     shutil.rmtree(folder)
     return row
 
@@ -124,28 +128,30 @@ def measure(work: Path, sets: int, first: int) -> None:
 
 
 def table() -> str:
-    """Verdicts by kind, as Markdown."""
+    """Verdicts by kind and latents, as Markdown."""
     lines = [
-        "| set, signal-to-noise ratio | sets | reality | true states | other particles' | CPU s |",
-        "|---|---:|---|---|---|---:|",
+        "| set, signal-to-noise ratio | latents | sets | reality | confirmation | agreement | "
+        "together |",
+        "|---|---|---:|---|---|---|---|",
     ]
     for kind in KINDS:
         mine = [row for row in rows() if row["kind"] == kind]
-        if not mine:
-            continue
-        columns = []
-        for name in ("reality", "agreement", "agreement of others"):
-            verdicts = [row[name] for row in mine]
-            counted = (f"{v} {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
-            columns.append(", ".join(counted))
-        cost = np.mean([row["cpu_seconds"] for row in mine])
-        lines.append(f"| {kind} | {len(mine)} | {' | '.join(columns)} | {cost:.0f} |")
+        for name in mine[0]["verdicts"] if mine else ():
+            columns = []
+            for audit in ("reality", "confirmation", "agreement", "trust"):
+                verdicts = [row["verdicts"][name][audit] for row in mine]
+                counted = (f"{v} {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
+                columns.append(", ".join(counted))
+            lines.append(f"| {kind} | {name} | {len(mine)} | {' | '.join(columns)} |")
+    costs = [row["cpu_seconds"] for row in rows()]
+    if costs:
+        lines += ["", f"{np.mean(costs):.0f} core-seconds a set, for three kinds of latents."]
     return "\n".join(lines)
 
 
 def main() -> None:
     """Measure or print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     run = verbs.add_parser("run")
     run.add_argument("work", type=Path)

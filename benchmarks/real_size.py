@@ -62,16 +62,22 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=100_000)
     arguments = parser.parse_args()
     count, data = str(arguments.particles), str(arguments.work / "data")
-    rows = [measured("simulate", ["simulate", "-o", data, "--particles", count, *SET.split()])]
-    train = ["train", f"{data}/particles.star", "-o", str(arguments.work / "run")]
-    train += ["--posterior", "categorical", "--memory", "3", "--threads", "1"]
-    rows.append(measured("train, inputs doubted", train))
-    for row in rows:
-        line = json.dumps({"particles": arguments.particles} | row)
-        print(line)
-        if arguments.particles >= 100_000:
-            with RESULTS.open("a") as stream:
-                stream.write(line + "\n")
+    simulate = ["simulate", "-o", data, "--particles", count, *SET.split()]
+    keep(measured("simulate", simulate), arguments.particles)
+    train = ["train", f"{data}/particles.star", "--posterior", "categorical", "--memory", "3"]
+    train += ["--threads", "1"]
+    for what, options in (("inputs trusted", ["--trust", "all"]), ("inputs doubted", [])):
+        output = ["-o", str(arguments.work / what.replace(" ", "_"))]
+        keep(measured(f"train, {what}", [*train, *output, *options]), arguments.particles)
+
+
+def keep(row: dict, particles: int) -> None:
+    """Print what was measured; of the full size, keep it."""
+    line = json.dumps({"particles": particles} | row)
+    print(line, flush=True)
+    if particles >= 100_000:
+        with RESULTS.open("a") as stream:
+            stream.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -40,14 +40,13 @@ def audit(
         OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.audits.activity import Activity
-    from cryolatent.audits.halves import Agreement, Reality
+    from cryolatent.audits.controls import controls
     from cryolatent.audits.moves import RotationTest, ShiftTest
     from cryolatent.audits.trust import trust
     from cryolatent.cli.progress import tell, training_watch
     from cryolatent.cli.tables import print_trust
     from cryolatent.report.trust import write_trust
     from cryolatent.runs.run import Run
-    from cryolatent.sessions.crossread import cross_read
     from cryolatent.sessions.subject import RunSubject
     from cryolatent.train import Watch
 
@@ -55,17 +54,16 @@ def audit(
     opened.check_finished()
     subject = RunSubject(opened)
     audits = [Activity(), ShiftTest(consistent=True), RotationTest(consistent=True)]
-    if with_controls:
-        stack = opened.open_stack().select_ids(subject.ids)
-        with training_watch() as watch:
+    with training_watch() as watch:
 
-            def named(name: str) -> Watch:
-                tell(name)
-                return watch
+        def named(name: str) -> Watch:
+            tell(name)
+            return watch
 
-            read = cross_read(stack, opened.config, folder / "halves", watch=named)
-        audits = [Reality(read=read), Agreement(read=read), *audits]
-    found = trust(opened.name, [one.ask(subject) for one in audits])
+        if with_controls:
+            stack = opened.open_stack().select_ids(subject.ids)
+            audits = [*controls(subject, stack, opened.config, folder, watch=named), *audits]
+        found = trust(opened.name, [one.ask(subject) for one in audits])
     print_trust(found)
     print(f"wrote {write_trust(found, folder)}")
     return CODES[found.verdict]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cryolatent.data import FilteredImages
 from cryolatent.models.posteriors.exact import ClosedForm
+from cryolatent.models.settling import Settling
 from cryolatent.models.system import System
 from cryolatent.physics import FourierDisc
 
@@ -41,6 +42,24 @@ class Division:
         return Division(place < 2, (place == 3) | (place == 4))
 
 
+def read_as(system: System) -> Settling:
+    """How a system's particles are read.
+
+    Args:
+        system: A linear decoder with its posterior in closed form.
+
+    Returns:
+        Its schedule.
+
+    Raises:
+        ValueError: If the system is another.
+    """
+    if not isinstance(system.posterior, ClosedForm):
+        raise ValueError("no posterior in closed form")
+    with torch.no_grad():
+        return system.posterior.settling(system.model)
+
+
 class Foretelling:
     """The predictive density of each part of an image's coefficients, given the other.
 
@@ -56,10 +75,7 @@ class Foretelling:
     """
 
     def __init__(self, system: System) -> None:
-        if not isinstance(system.posterior, ClosedForm):
-            raise ValueError("no posterior in closed form")
-        with torch.no_grad():
-            self._settling = system.posterior.settling(system.model)
+        self._settling = read_as(system)
         self.disc = self._settling.steps[-1][0].lattice.disc
         self._division = Division.of(self.disc)
 

@@ -12,6 +12,7 @@ from cryolatent.config.training import TrainConfig, belonging
 from cryolatent.data import FilteredImages, ParticleStack
 from cryolatent.models.prediction import Foretelling
 from cryolatent.models.system import System
+from cryolatent.runs.run import Run
 from cryolatent.sessions.crossfit import NAMES
 from cryolatent.sessions.systems import restore
 from cryolatent.sessions.training import opened, trained
@@ -20,6 +21,30 @@ from cryolatent.train import Watch
 from cryolatent.train.inference import infer
 
 AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Half:
+    """Models of one half of the particles, and who may be read with them.
+
+    Args:
+        rows: Particles of the other half.
+        own: The particles that the models were made of.
+        other: Those of the other half, at the models' noise levels.
+        system: A model of as many dimensions as this half supports.
+        one: A model of one volume.
+    """
+
+    rows: Int[np.ndarray, " m"]
+    own: ParticleStack
+    other: ParticleStack
+    system: System
+    one: System
+
+    @property
+    def dimensions(self) -> int:
+        """That this half supports."""
+        return self.system.posterior.z_dim
 
 
 @dataclass(frozen=True)
@@ -43,16 +68,14 @@ class HalfRead:
         return self.latents.shape[1]
 
 
-def cross_read(
+def half_models(
     stack: ParticleStack,
     config: TrainConfig,
     folder: Path,
     *,
     watch: Callable[[str], Watch] = lambda name: Watch(),
-) -> tuple[HalfRead, HalfRead]:
-    """Train an exact model on each half of the particles, and read the other half with it.
-
-    Nothing of a particle has entered the model that reads it. Halves that are finished are kept.
+) -> tuple[Half, Half]:
+    """Train exact models on each half of the particles; those that are finished are kept.
 
     Args:
         stack: All particles.
@@ -68,24 +91,47 @@ def cross_read(
     """
     first, second = stack.split(config.session.seed)
     halves = (first, second), (second, first)
-    read = []
+    options, found = doubting(config), []
+    alone = options.changed(posterior="categorical", states=1)
     for name, (own, other) in zip(NAMES, halves, strict=True):
-        options, part = doubting(config), stack.select(own)
-        path = folder / name
-        run = opened(path, options, part)
-        run = trained(run, path, options, part, watch(f"{name}: subspace"))
-        shown = at_levels(run, stack.select(other))
-        system = restore(run)
-        latents = infer(system, shown, config.session.seed, watch(f"{name}: the other half"))
+        part = stack.select(own)
+
+        def made(what: str, path: Path, options: TrainConfig, part: ParticleStack = part) -> Run:
+            return trained(opened(path, options, part), path, options, part, watch(what))
+
+        run = made(f"{name}: subspace", folder / name, options)
+        system = one = restore(run)
+        if system.posterior.z_dim:
+            one = restore(made(f"{name}: one volume", folder / f"{name}-one", alone))
+        shown = [at_levels(run, particles) for particles in (part, stack.select(other))]
+        found.append(Half(other.numpy(), shown[0], shown[1], system, one))
+    return found[0], found[1]
+
+
+def cross_read(
+    halves: tuple[Half, Half],
+    seed: int = 0,
+    *,
+    watch: Callable[[str], Watch] = lambda name: Watch(),
+) -> tuple[HalfRead, HalfRead]:
+    """Read each half with the other half's models: nothing of a particle has entered them.
+
+    Args:
+        halves: The models.
+        seed: Fixes samples.
+        watch: Told of the progress of each reading, by name.
+
+    Returns:
+        Both halves.
+    """
+    read = []
+    for name, half in zip(NAMES, halves, strict=True):
+        latents = infer(half.system, half.other, seed, watch(f"{name}: the other half"))
         means = latents.distribution.mean.numpy().astype(float)
-        gain = np.zeros(len(other))
-        if means.shape[1]:
-            alone = options.changed(posterior="categorical", states=1)
-            path = folder / f"{name}-one"
-            single = opened(path, alone, part)
-            single = trained(single, path, alone, part, watch(f"{name}: one volume"))
-            gain = _scores(system, shown) - _scores(restore(single), shown)
-        read.append(HalfRead(other.numpy(), means, gain))
+        gain = np.zeros(len(half.rows))
+        if half.dimensions:
+            gain = _scores(half.system, half.other) - _scores(half.one, half.other)
+        read.append(HalfRead(half.rows, means, gain))
     return read[0], read[1]
 
 

@@ -173,7 +173,7 @@ class Search:
             first, second = (moment[part.owner, None] for moment in reversed(moments))
             equations.insert(there.images, there.weights, gains, (second, first), there.rotations)
         matrix, vector = equations.total()
-        self.spectrum[: lattice.disc.radius + 1] = _signal(matrix, vector, lattice)
+        self.spectrum[: lattice.disc.radius + 1] = power_found(matrix, vector, lattice)
         space = self.alone(lattice)
         return space.improve(torch.zeros_like(space.mask[:1]), matrix, vector, CONSENSUS_STEPS)
 
@@ -362,13 +362,21 @@ def signal_of(
     return signal
 
 
-def _signal(
+def power_found(
     matrix: Float[Tensor, "v 1"], vector: Complex[Tensor, "v 1"], lattice: FourierLattice
 ) -> Float[Tensor, " shells"]:
     """Power of a volume in each shell, from its normal equations, without the noise's share.
 
     A right-hand side ``b = A V + e`` has noise of variance A, so ``Σ |b|² - A`` over ``Σ A²`` is
     the power on average; no less is returned than what this estimate cannot tell from nothing.
+
+    Args:
+        matrix: A at the voxels.
+        vector: b at the voxels.
+        lattice: Where they belong.
+
+    Returns:
+        Mean square of shells 0 to ``disc.radius``.
     """
     power = vector.real.square() + vector.imag.square()
     excess, square = lattice.shell_mean(power - matrix)[:, 0], lattice.shell_mean(matrix.square())

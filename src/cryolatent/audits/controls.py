@@ -1,0 +1,63 @@
+"""Audits that train models of their own, put together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cryolatent.audits.base import Audit
+from cryolatent.audits.confirmation import Confirmation
+from cryolatent.audits.halves import Agreement, Reality
+from cryolatent.config.training import TrainConfig
+from cryolatent.data import ParticleStack
+from cryolatent.sessions.claims import claims, replica
+from cryolatent.sessions.crossread import HalfRead, cross_read, half_models
+from cryolatent.sessions.subject import Subject
+from cryolatent.train import Watch
+
+
+def controls(
+    subject: Subject,
+    stack: ParticleStack,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    watch: Callable[[str], Watch] = lambda name: Watch(),
+) -> list[Audit]:
+    """Train models of each half of the particles, and prepare what is asked of them.
+
+    Args:
+        subject: Whose latents are put to the test.
+        stack: Its particles, in the order of its latents.
+        config: Options of a run of them, which give how they are read.
+        folder: Where the controls' runs belong; what is finished there is kept.
+        watch: Told of the progress of each, by name.
+
+    Returns:
+        The audits. A replica is trained when `Reality` is asked, and only if its answer needs one.
+
+    Raises:
+        InputError: If the folder holds a run of other particles or options, or something else.
+    """
+    seed = config.session.seed
+    halves = half_models(stack, config, folder / "halves", watch=watch)
+    read, latents = cross_read(halves, seed, watch=watch), subject.latents()
+    z = np.zeros((len(stack), 0))
+    if latents is not None:
+        z = latents.distribution.mean.double().numpy()
+    pair = claims(stack, halves, z, seed) if z.shape[1] and z.std(axis=0).max() > 0 else None
+    confirmation = Confirmation(claims=pair, seed=seed)
+
+    def again() -> tuple[HalfRead, HalfRead] | None:
+        if pair is None or confirmation.ask(subject).verdict == "fail":
+            return None
+        made = replica(stack, halves, pair, z, seed)
+
+        def named(name: str) -> Watch:
+            return watch(f"as claimed, {name}")
+
+        models = half_models(made, config, folder / f"claimed-{subject.name}", watch=named)
+        return cross_read(models, seed, watch=named)
+
+    reality = Reality(read=read, replica=again, seed=seed)
+    return [reality, confirmation, Agreement(read=read, seed=seed)]

@@ -1,0 +1,134 @@
+"""What latents claim, put to the other half: regressions, scales, replicas, verdicts."""
+
+from dataclasses import dataclass, replace
+from math import radians
+
+import numpy as np
+import pytest
+import torch
+
+from cryolatent.audits.confirmation import Confirmation
+from cryolatent.audits.halves import Reality
+from cryolatent.data import ParticleStack, open_particles
+from cryolatent.models import ExactGaussian, FourierGaussian, GenerativeModel, SubspaceDecoder
+from cryolatent.models.decoders.coefficients import Linear
+from cryolatent.models.nuisances import Nuisances, PoseErrors
+from cryolatent.models.system import System
+from cryolatent.physics import Interpolation
+from cryolatent.sessions.claims import claims, replica, scales, whitened
+from cryolatent.sessions.crossread import Half
+from cryolatent.simulate.config import SimulateConfig
+from cryolatent.simulate.stack import simulate
+from cryolatent.simulate.truth import Truth
+from subjects import Known, halves
+
+
+def test_whitened_latents_are_uncorrelated_and_ordered() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(300, 3)) @ np.diag([5.0, 1.0, 1e-6]) @ rng.normal(size=(3, 4)) + 7
+    axes = whitened(z).double()
+    assert axes.shape == (300, 2)
+    assert torch.allclose(axes.T @ axes / 300, torch.eye(2).double(), atol=1e-5)
+    assert whitened(z, most=1).shape == (300, 1)
+    assert whitened(np.ones((5, 2))).shape == (5, 0)
+
+
+@dataclass(frozen=True)
+class Four:
+    """Four states under wrong poses, and halves that know the mean volume."""
+
+    stack: ParticleStack
+    truth: Truth
+    z: np.ndarray
+    halves: tuple[Half, Half]
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Four:
+    folder = tmp_path_factory.mktemp("claims")
+    options = {"particles": 500, "box": 24, "pixel_size": 12.0, "snr": 0.2, "seed": 7}
+    truth = simulate(SimulateConfig.model_validate(options | {"angle_error": 3.0}), folder)
+    stack = open_particles(folder / "particles.star")
+    disc, z = stack.disc, np.eye(4)[truth.state]
+    mean = torch.einsum("k,kzyx->zyx", torch.from_numpy(z.mean(0)).float(), truth.volumes)
+    flat, noise = torch.ones(disc.radius + 1), truth.noise_spectrum[: disc.radius + 1].clone()
+    noise[0] = noise[1]
+    decoder = SubspaceDecoder(disc, Linear(0), flat, interpolation=Interpolation.NEAREST)
+    decoder.set_volumes(mean[None])
+    width = radians(3.0)
+    doubt = Nuisances(PoseErrors(width, width, 1e-3))
+    model = GenerativeModel(decoder, FourierGaussian(disc, noise, flat, doubt))
+    one = System(model, ExactGaussian(0))
+    first, second = stack.split(0)
+    halves = [
+        Half(other.numpy(), stack.select(own), stack.select(other), one, one)
+        for own, other in ((first, second), (second, first))
+    ]
+    return Four(stack, truth, z, (halves[0], halves[1]))
+
+
+def test_regressed_volumes_are_the_true_ones(four: Four) -> None:
+    axes = whitened(four.z)
+    shares = torch.from_numpy(four.z.mean(0)).float()
+    means = torch.stack([axes[four.truth.state == k].mean(0) for k in range(4)])
+    true = torch.einsum("k,kd,kzyx->dzyx", shares, means, four.truth.volumes)
+    claim = claims(four.stack, four.halves, four.z)[0]
+    found = claim.hypothesis.lattice.to_volumes(claim.hypothesis.values[:, 1:], 1)
+    for volume, expected in zip(found, true, strict=True):
+        assert float(torch.corrcoef(torch.stack([volume, expected]).flatten(1))[0, 1]) > 0.6
+
+
+def test_true_states_foretell_the_other_half_and_those_of_others_do_not(four: Four) -> None:
+    own = claims(four.stack, four.halves, four.z)
+    assert min(scales(own)) > 0.5
+    found = Confirmation(claims=own).ask(Known(four.z))
+    assert found.verdict == "pass"
+    assert found.statistic is not None and found.null is not None
+    assert found.statistic.low > 1
+    assert found.null.high < 0.05
+    foreign = four.z[np.random.default_rng(1).permutation(len(four.z))]
+    others = claims(four.stack, four.halves, foreign)
+    refuted = Confirmation(claims=others).ask(Known(foreign))
+    # the margin is within the error of so few particles
+    assert refuted.verdict != "pass"
+    assert refuted.statistic is not None and refuted.statistic.high < 0.05
+    none = Confirmation(claims=None)
+    assert none.ask(Known(four.z[:, :0])).verdict == "not applicable"
+
+
+def test_energies_are_slopes_of_the_gain(four: Four) -> None:
+    """At latent zero a claim is its mean volume, and near it the gain is a parabola."""
+    claim = claims(four.stack, four.halves, four.z)[0]
+    assert np.abs(claim.gain(0.0)).max() == 0
+    explained, power = claim.energies()
+    assert explained > 1 and power > 1
+    # no contrast and no junk: the evidence is the quadratic form itself
+    for scale in (0.1, 1.0):
+        expected = scale * explained - 0.5 * scale**2 * power
+        assert float(claim.gain(scale).mean()) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_replica_claims_what_the_data_claim(four: Four) -> None:
+    pair = claims(four.stack, four.halves, four.z)
+    made = replica(four.stack, four.halves, pair, four.z, seed=3)
+    assert (made.poses.rotations == four.stack.poses.rotations).all()
+    pixels = [s.images.read(np.arange(100)) for s in (four.stack, made)]
+    assert pixels[1].std() == pytest.approx(pixels[0].std(), rel=0.1)
+    # other noise: nothing but the particles themselves is alike
+    assert 0.02 < np.corrcoef(pixels[0].ravel(), pixels[1].ravel())[0, 1] < 0.5
+    parts = [made.select(torch.from_numpy(half.rows)) for half in four.halves]
+    pairs = zip(four.halves, parts, reversed(parts), strict=True)
+    showing = [replace(half, other=other, own=own) for half, other, own in pairs]
+    again = claims(made, (showing[0], showing[1]), four.z)
+    explained, found = (np.mean([c.energies()[0] for c in claim]) for claim in (pair, again))
+    assert found == pytest.approx(explained, rel=0.12)
+
+
+@pytest.mark.parametrize(("shown", "verdict"), [(0.5, "fail"), (0.0, "inconclusive")])
+def test_what_would_not_have_been_seen_refutes_nothing(shown: float, verdict: str) -> None:
+    rng = np.random.default_rng(2)
+    nothing = halves(rng.normal(size=(1000, 0)), np.zeros(1000))
+    again = halves(rng.normal(size=(1000, 1)), np.full(1000, shown))
+    found = Reality(read=nothing, replica=lambda: again).ask(Known(rng.normal(size=(1000, 2))))
+    assert found.verdict == verdict
+    assert found.numbers["gain_of_replica"].value == shown
