@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import radians
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,17 +10,21 @@ import torch
 
 from cryolatent.audits.confirmation import Confirmation
 from cryolatent.audits.halves import Reality
+from cryolatent.audits.null import Null, announced
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.models import ExactGaussian, FourierGaussian, GenerativeModel, SubspaceDecoder
 from cryolatent.models.decoders.coefficients import Linear
 from cryolatent.models.nuisances import Nuisances, PoseErrors
 from cryolatent.models.system import System
 from cryolatent.physics import Interpolation
-from cryolatent.sessions.claims import claims, replica, scales, whitened
+from cryolatent.sessions.claims import claims, homogeneous, replica, scales, whitened
 from cryolatent.sessions.crossread import Half
+from cryolatent.sessions.training import trained
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.simulate.stack import simulate
 from cryolatent.simulate.truth import Truth
+from cryolatent.train.choice import Candidate, Choice
 from subjects import Known, halves
 
 
@@ -45,17 +50,21 @@ class Four:
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Four:
-    folder = tmp_path_factory.mktemp("claims")
-    options = {"particles": 500, "box": 24, "pixel_size": 12.0, "snr": 0.2, "seed": 7}
-    truth = simulate(SimulateConfig.model_validate(options | {"angle_error": 3.0}), folder)
+    return made(tmp_path_factory.mktemp("claims"), snr=0.2)
+
+
+def made(folder: Path, **options: object) -> Four:
+    usual = {"particles": 500, "box": 24, "pixel_size": 12.0, "seed": 7, "angle_error": 3.0}
+    config = SimulateConfig.model_validate(usual | options)
+    truth = simulate(config, folder)
     stack = open_particles(folder / "particles.star")
-    disc, z = stack.disc, np.eye(4)[truth.state]
+    disc, z = stack.disc, np.eye(len(truth.volumes))[truth.state]
     mean = torch.einsum("k,kzyx->zyx", torch.from_numpy(z.mean(0)).float(), truth.volumes)
     flat, noise = torch.ones(disc.radius + 1), truth.noise_spectrum[: disc.radius + 1].clone()
     noise[0] = noise[1]
     decoder = SubspaceDecoder(disc, Linear(0), flat, interpolation=Interpolation.NEAREST)
     decoder.set_volumes(mean[None])
-    width = radians(3.0)
+    width = radians(config.angle_error)
     doubt = Nuisances(PoseErrors(width, width, 1e-3))
     model = GenerativeModel(decoder, FourierGaussian(disc, noise, flat, doubt))
     one = System(model, ExactGaussian(0))
@@ -132,3 +141,25 @@ def test_what_would_not_have_been_seen_refutes_nothing(shown: float, verdict: st
     found = Reality(read=nothing, replica=lambda: again).ask(Known(rng.normal(size=(1000, 2))))
     assert found.verdict == verdict
     assert found.numbers["gain_of_replica"].value == shown
+
+
+@pytest.mark.parametrize(("chosen", "gain"), [(0, (0.0, 0.0)), (1, (2.5, 0.5)), (2, (3.0, 0.5))])
+def test_what_is_announced_is_the_gain_over_nothing(chosen: int, gain: tuple[float, float]) -> None:
+    behind = ((0, 3.0, 0.5), (1, 0.5, 0.2), (2, 0.0, 0.0))
+    candidates = tuple(Candidate(number=n, behind=b, error=e) for n, b, e in behind)
+    assert announced(Choice(name="dimensions", candidates=candidates, chosen=chosen)) == gain
+
+
+def test_a_believing_run_announces_as_much_of_one_volume(tmp_path: Path) -> None:
+    """Poses wrong by more than the resolution are states to a run that believes them."""
+    rigid = made(tmp_path / "data", only=("mature",), snr=0.3, angle_error=6.0)
+    config = TrainConfig.of(posterior="exact", trust=("all",), threads=1)
+    run = trained(None, tmp_path / "run", config, rigid.stack)
+    assert run.choices()[0].chosen > 0
+    same = homogeneous(rigid.stack, rigid.halves)
+    null = Null(run=run, repeated=lambda: trained(None, tmp_path / "null", config, same))
+    found = null.ask(Known(run.latents().distribution.mean.numpy()))
+    assert found.statistic is not None
+    assert found.statistic.value == pytest.approx(1.0, abs=0.4)
+    assert found.verdict != "pass"
+    assert Null(run=None, repeated=lambda: run).ask(Known(rigid.z)).verdict == "not applicable"

@@ -297,6 +297,7 @@ def test_log_files_hear_of_work_after_a_second_then_every_ten(
     now, told = [0.0], []
     monkeypatch.setattr("cryolatent.cli.progress.time.monotonic", lambda: now[0])
     monkeypatch.setattr("cryolatent.cli.progress.tell", told.append)
+    monkeypatch.setattr("cryolatent.cli.progress.FIRST", 1)
     with bar() as stage:
         advance = stage("work", 25)
         for second in range(1, 26):

@@ -8,11 +8,14 @@ import numpy as np
 from cryolatent.audits.base import Audit
 from cryolatent.audits.confirmation import Confirmation
 from cryolatent.audits.halves import Agreement, Reality
+from cryolatent.audits.null import Null
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
-from cryolatent.sessions.claims import claims, replica
+from cryolatent.runs.run import Run
+from cryolatent.sessions.claims import claims, homogeneous, replica
 from cryolatent.sessions.crossread import HalfRead, cross_read, half_models
 from cryolatent.sessions.subject import Subject
+from cryolatent.sessions.training import opened, trained
 from cryolatent.train import Watch
 
 
@@ -22,6 +25,7 @@ def controls(
     config: TrainConfig,
     folder: Path,
     *,
+    run: Run | None = None,
     watch: Callable[[str], Watch] = lambda name: Watch(),
 ) -> list[Audit]:
     """Train models of each half of the particles, and prepare what is asked of them.
@@ -31,10 +35,12 @@ def controls(
         stack: Its particles, in the order of its latents.
         config: Options of a run of them, which give how they are read.
         folder: Where the controls' runs belong; what is finished there is kept.
+        run: The subject's run, if it is one of this program.
         watch: Told of the progress of each, by name.
 
     Returns:
-        The audits. A replica is trained when `Reality` is asked, and only if its answer needs one.
+        The audits. Replicas are trained when `Reality` and `Null` are asked, and only if the answer
+        needs one.
 
     Raises:
         InputError: If the folder holds a run of other particles or options, or something else.
@@ -60,4 +66,10 @@ def controls(
         return cross_read(models, seed, watch=named)
 
     reality = Reality(read=read, replica=again, seed=seed)
-    return [reality, confirmation, Agreement(read=read, seed=seed)]
+
+    def repeated() -> Run:
+        same, path = homogeneous(stack, halves, seed), folder / f"null-{subject.name}"
+        return trained(opened(path, config, same), path, config, same, watch("without differences"))
+
+    null = Null(run=run, repeated=repeated)
+    return [reality, null, confirmation, Agreement(read=read, seed=seed)]

@@ -19,8 +19,9 @@ def audit(
 
     Of any run, imported ones too. With controls an exact model is trained on each half of the
     particles and reads the other half: is there heterogeneity in particles that no model has seen,
-    and do the run's latents hold it? Without them only what needs no training is asked. Exit codes:
-    0 pass, 1 fail, 3 inconclusive.
+    and do the run's latents hold it? Would the same run announce it of particles that do not
+    differ? Without controls only what needs no training is asked. Exit codes: 0 pass, 1 fail, 3
+    inconclusive.
 
     ```
     cryolatent audit run/
@@ -35,12 +36,14 @@ def audit(
         Folder for audit.json, audit.html and the controls; RUN/audit if left out. What is finished
         in it is kept, so an interrupted audit continues.
     with_controls
-        Train the halves: two to three times the cost of one exact run of these particles.
+        Train models of each half, and replicas where they decide something: three to six times the
+        cost of one exact run of these particles.
     relocate
         OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.audits.activity import Activity
     from cryolatent.audits.controls import controls
+    from cryolatent.audits.gap import InferenceGap
     from cryolatent.audits.moves import RotationTest, ShiftTest
     from cryolatent.audits.trust import trust
     from cryolatent.cli.progress import tell, training_watch
@@ -62,7 +65,12 @@ def audit(
 
         if with_controls:
             stack = opened.open_stack().select_ids(subject.ids)
-            audits = [*controls(subject, stack, opened.config, folder, watch=named), *audits]
+            audits += [InferenceGap()]
+            own = opened if opened.config.method.trains else None
+            audits = [
+                *controls(subject, stack, opened.config, folder, run=own, watch=named),
+                *audits,
+            ]
         found = trust(opened.name, [one.ask(subject) for one in audits])
     print_trust(found)
     print(f"wrote {write_trust(found, folder)}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.data import Batch
@@ -61,6 +62,35 @@ def fit_latents(
 
 
 @torch.no_grad()
+def bounds(
+    batch: Batch,
+    model: GenerativeModel,
+    candidates: Sequence[Distribution],
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Float[Tensor, "c n"]:
+    """Bounds of some particles' images under several distributions, by the same samples.
+
+    Args:
+        batch: The particles, with the images to be explained.
+        model: Decoder and likelihood.
+        candidates: Distributions, each of all particles.
+        samples: Number of samples; points need but one.
+        seed: Fixes the samples.
+
+    Returns:
+        Evidence lower bounds, or log joint densities of points, in nats.
+    """
+    misfit, scores = model.misfit(batch), []
+    for q in candidates:
+        generator = torch.Generator().manual_seed(seed)
+        draws = [misfit(q.rsample(generator)) for _ in range(samples if q.is_bound else 1)]
+        scores.append(-(torch.stack(draws).mean(0) + q.kl()))
+    return torch.stack(scores)
+
+
+@torch.no_grad()
 def best_of(
     batch: Batch,
     model: GenerativeModel,
@@ -82,13 +112,7 @@ def best_of(
         Each particle's candidate of the largest bound, or log joint density of points; not a number
         where no candidate has one.
     """
-    misfit = model.misfit(batch)
-    scores = []
-    for q in candidates:
-        generator = torch.Generator().manual_seed(seed)
-        draws = [misfit(q.rsample(generator)) for _ in range(samples if q.is_bound else 1)]
-        scores.append(torch.stack(draws).mean(0) + q.kl())
-    stacked = torch.stack(scores)
+    stacked = -bounds(batch, model, candidates, samples=samples, seed=seed)
     best = stacked.nan_to_num(nan=torch.inf).argmin(0)
     rows = torch.arange(len(batch), device=best.device)
     columns = zip(*(parameters_of(q) for q in candidates), strict=True)

@@ -183,6 +183,20 @@ def replica(
     return made
 
 
+def homogeneous(stack: ParticleStack, halves: tuple[Half, Half], seed: int = 0) -> ParticleStack:
+    """The data set as it would be if its particles did not differ: a `replica` of one volume.
+
+    Args:
+        stack: All particles.
+        halves: Models of each half.
+        seed: Fixes draws and noise.
+
+    Returns:
+        The same particles with other images.
+    """
+    return _made(stack, claims(stack, halves, np.zeros((len(stack), 0)), seed), 0.0, seed)
+
+
 def _explained(pair: tuple[Claim, Claim]) -> float:
     return float(np.mean([claim.energies()[0] for claim in pair]))
 
@@ -227,6 +241,8 @@ def _claim(half: Half, own: Float[Tensor, "h d"], z: Float[Tensor, "m d"], seed:
     disc, radius = last.lattice.disc, 0.9 * half.own.disc.box / 2
     mine = _images(half.own, disc)
     values = volumes_given(settling, mine, own, radius, seed)
+    # of the mean volume more is known than a regression at draws of poses gives
+    values[:, :1] = last.posterior.bases(last.values)[:, :1]
     posterior = ExactGaussian(z.shape[1])
     hypothesis = Hypothesis(last.lattice, values, last.noise, posterior, last.nuisances)
     rows: list[tuple[Tensor, ...]] = []

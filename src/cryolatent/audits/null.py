@@ -1,0 +1,103 @@
+"""Would the same analysis announce as much of particles that do not differ?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cryolatent.audits.base import Audit
+from cryolatent.runs.finding import Estimate, Finding, Verdict, verdict_below
+from cryolatent.runs.run import Run
+from cryolatent.sessions.subject import Need, Subject
+from cryolatent.train.choice import Choice
+
+NO_CHOICE = (
+    "Only runs that choose dimensions or states by particles kept aside are repeated on a replica."
+)
+SILENT = "The run announces no heterogeneity."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Null(Audit):
+    """Repeat a run, with its own options, on a replica of its data without heterogeneity.
+
+    The replica has the data's errors of poses, contrasts, junk and noise. The statistic is the gain
+    in held-out evidence of what is chosen there over no heterogeneity, over the same gain of the
+    run: the share of what the run announces that nothing gives as well.
+
+    Args:
+        run: The run; None of what is no run.
+        repeated: Trains it on the replica.
+        threshold: Largest share that passes.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("latents",)
+
+    run: Run | None
+    repeated: Callable[[], Run]
+    threshold: float = 0.5
+
+    @property
+    def name(self) -> str:
+        """Name of the audit."""
+        return "null"
+
+    @property
+    def question(self) -> str:
+        """What is asked, in a sentence."""
+        return (
+            "How much of what the run announces would it announce of the same particles if they "
+            "did not differ?"
+        )
+
+    def answer(self, subject: Subject) -> Finding:
+        """Repeat the run, if it made a choice."""
+        choices = [] if self.run is None else self.run.choices()
+        if not choices:
+            return self._finding(None, "not applicable", NO_CHOICE, {})
+        gain, error = announced(choices[0])
+        if gain <= 0:
+            return self._finding(None, "not applicable", SILENT, {})
+        nothing, spread = announced(self.repeated().choices()[0])
+        share = max(nothing, 0.0) / gain
+        width = 1.96 * ((spread / gain) ** 2 + (share * error / gain) ** 2) ** 0.5
+        statistic = Estimate(value=share, low=max(share - width, 0.0), high=share + width)
+        numbers = {"gain": _normal(gain, error), "gain_of_replica": _normal(nothing, spread)}
+        verdict = verdict_below(statistic, self.threshold)
+        return self._finding(statistic, verdict, "", numbers)
+
+    def _finding(
+        self, statistic: Estimate | None, verdict: Verdict, note: str, numbers: dict[str, Estimate]
+    ) -> Finding:
+        return Finding(
+            name=self.name,
+            question=self.question,
+            particles=0 if self.run is None else self.run.manifest.particles,
+            statistic=statistic,
+            null=None if statistic is None else Estimate(value=1.0, low=1.0, high=1.0),
+            threshold=self.threshold,
+            verdict=verdict,
+            note=note,
+            numbers=numbers,
+        )
+
+
+def announced(choice: Choice) -> tuple[float, float]:
+    """The held-out evidence of what was chosen over no heterogeneity.
+
+    Args:
+        choice: Of dimensions or states.
+
+    Returns:
+        Gain in nats per particle, and its standard error; zeros where nothing was chosen.
+    """
+    nothing, chosen = (
+        next(c for c in choice.candidates if c.number == number)
+        for number in (choice.candidates[0].number, choice.chosen)
+    )
+    if nothing.number == chosen.number:
+        return 0.0, 0.0
+    return nothing.behind - chosen.behind, nothing.error
+
+
+def _normal(value: float, error: float) -> Estimate:
+    return Estimate(value=value, low=value - 1.96 * error, high=value + 1.96 * error)
