@@ -13,12 +13,12 @@ from jaxtyping import Float
 from cryolatent.analysis import Exported, Summary
 from cryolatent.analysis import analyze as analyze_run
 from cryolatent.analysis import export as export_run
-from cryolatent.analysis.selection import choose, cluster_labels, quantities
+from cryolatent.analysis.selection import choose
+from cryolatent.analysis.table import believed, recorded
 from cryolatent.audits import RotationTest, ShiftTest
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.errors import InputError
-from cryolatent.io import read_star
 from cryolatent.report import render
 from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Run
@@ -112,27 +112,12 @@ class OpenRun:
             there are; ``cluster`` if the run is analysed; the columns of the STAR file, of the
             first of several images.
         """
-        run, latents = self.run, self.run.latents()
-        q = latents.distribution
-        columns = quantities(latents)
-        states = latents if q.is_discrete else run.states()
-        if states is not None:
-            shares = states.distribution.mean
-            columns |= {f"share{k}": share.numpy() for k, share in enumerate(shares.unbind(1))}
-            columns["state"] = shares.argmax(1).numpy()
-        certainty = q.certainty
-        if certainty is not None:
-            columns["certainty"] = certainty.numpy()
-        labels = cluster_labels(run, latents)
-        if labels is not None:
-            columns["cluster"] = labels
-        found = pd.DataFrame(columns, index=pd.Index(latents.ids, name="id"))
-        if run.input.suffix == ".star" and run.input.is_file():
-            stack = run.open_stack().select_ids(latents.ids)
-            rows = stack.source_rows[stack.offsets[:-1].numpy()]
-            star = read_star(run.input).particles.iloc[rows]
-            found = found.join(star.set_index(found.index))
-        return found.iloc[np.flatnonzero(choose(run, latents, conditions))]
+        run = self.run
+        found = believed(run)
+        columns = recorded(run)
+        if columns is not None:
+            found = found.join(columns)
+        return found.iloc[np.flatnonzero(choose(run, run.latents(), conditions))]
 
     @torch.no_grad()
     def volume(self, z: Sequence[float] | Float[np.ndarray, " zdim"]) -> Float[np.ndarray, "z y x"]:

@@ -98,8 +98,7 @@ def export(
     run.check_finished()
     if output.exists():
         raise InputError(output, "something there", "a new file", "Choose another name.")
-    packed = run.input if run.input.is_dir() else None
-    source = run.input if packed is None else run.moves.find(read_manifest(packed).source)
+    packed, source = _sources(run)
     _check_kind(source, output)
     latents = run.latents()
     chosen = np.flatnonzero(choose(run, latents, conditions))
@@ -132,6 +131,24 @@ def export(
     return Exported(output, rows, len(np.unique(of_image)), source)
 
 
+def export_kinds(run: Run) -> list[str]:
+    """The kinds of files that a run's particles can be written to.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Endings, that of the run's own input first; none of latents that were imported alone.
+    """
+    return _kinds(_sources(run)[1]) if run.manifest.domain == "particles" else []
+
+
+def _sources(run: Run) -> tuple[Path | None, Path]:
+    """The packed folder that a run was given, if it was, and the file that rows are taken from."""
+    packed = run.input if run.input.is_dir() else None
+    return packed, run.input if packed is None else run.moves.find(read_manifest(packed).source)
+
+
 def _check_origin(packed: Path, source: Path) -> None:
     """Make sure that the file that particles were packed from is what it was."""
     manifest = read_manifest(packed)
@@ -148,9 +165,7 @@ def _check_origin(packed: Path, source: Path) -> None:
 
 
 def _check_kind(source: Path, output: Path) -> None:
-    own = source.suffix.lower()
-    own = own if own in (".cs", *STACKS) else ".star"
-    kinds = [".npy"] if own in STACKS else [own, ".npy"]
+    kinds = _kinds(source)
     if output.suffix.lower() not in kinds:
         raise InputError(
             output,
@@ -158,6 +173,12 @@ def _check_kind(source: Path, output: Path) -> None:
             " or ".join(kinds),
             "Choose another ending; .npy holds row numbers for `ind` of cryolatent train.",
         )
+
+
+def _kinds(source: Path) -> list[str]:
+    own = source.suffix.lower()
+    own = own if own in (".cs", *STACKS) else ".star"
+    return [".npy"] if own in STACKS else [own, ".npy"]
 
 
 def _write(path: Path, kind: str, table: Table) -> None:

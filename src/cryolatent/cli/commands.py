@@ -173,11 +173,11 @@ def train(
         Continue the run in --output; of the other options only --epochs, --datadir, --memory and
         --relocate may differ.
     """
-    from cryolatent.cli.found import found
     from cryolatent.cli.progress import tell, training_watch
     from cryolatent.cli.training import resume_run
     from cryolatent.data import open_particles
     from cryolatent.data.adequacy import too_little
+    from cryolatent.runs.found import found
     from cryolatent.runs.run import Run
     from cryolatent.sessions.training import begin
     from cryolatent.sessions.training import train as run_training
