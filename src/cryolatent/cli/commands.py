@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.cli.audit import audit
+from cryolatent.cli.exploring import explore
 from cryolatent.cli.halves import halves
 from cryolatent.cli.importing import importing
 from cryolatent.cli.mnist import mnist
@@ -30,6 +31,7 @@ TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
 app.command(halves)
 app.command(audit)
+app.command(explore)
 app.command(importing)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 Relocate = Annotated[tuple[str, ...], Parameter(negative="")]

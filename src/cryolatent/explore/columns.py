@@ -1,0 +1,117 @@
+"""The columns of a run: beliefs, places on maps, and what the particle file says."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from cryolatent.analysis.table import believed, recorded
+from cryolatent.report.findings import Findings
+
+MOST_GROUPS = 24
+Origin = Literal["map", "belief", "truth", "file"]
+RENAMED = {"state": "true_state", "angle_degrees": "true_angle_degrees"}
+NUMBERED = ("cluster", "true_state")
+GOLDEN = 0.618033988749895
+"""Its multiples modulo one fill an interval evenly."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A value of each particle.
+
+    Args:
+        name: As selections have it.
+        origin: Where it comes from.
+        values: One per particle, NaN where there is none; numbers of groups if `groups` is not
+            empty.
+        groups: Names of the groups.
+    """
+
+    name: str
+    origin: Origin
+    values: Float[np.ndarray, " n"]
+    groups: tuple[str, ...] = ()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest value, a hundredth of the particles left out at either end."""
+        known = self.values[np.isfinite(self.values)]
+        if not len(known):
+            return 0.0, 1.0
+        low, high = np.quantile(known, [0.01, 0.99])
+        return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
+
+    def described(self) -> dict[str, Any]:
+        """What the page is told of it."""
+        return {"name": self.name, "origin": self.origin, "groups": list(self.groups)}
+
+
+def run_columns(findings: Findings) -> dict[str, Column]:
+    """Columns that a run's own files hold.
+
+    Args:
+        findings: An analysed run.
+
+    Returns:
+        Columns by name.
+    """
+    # the clusters are the states, numbered as in every other place
+    found = _columns(believed(findings.run).drop(columns="state", errors="ignore"), "belief")
+    truth = findings.summary.truth
+    for name, values in findings.embedding.items():
+        if name in ("id", "cluster"):
+            continue
+        known = name in RENAMED
+        frame = pd.DataFrame({RENAMED.get(name, name): values})
+        found |= _columns(frame, "truth" if known else "map")
+    if truth is not None and "true_state" in found:
+        state = found["true_state"].values
+        names = (*truth.state_names, "junk")
+        numbers = np.where(state < 0, len(names) - 1, state)
+        found["true_state"] = Column("true_state", "truth", numbers, names)
+    return found | _strips(found)
+
+
+def file_columns(findings: Findings) -> dict[str, Column]:
+    """Columns of the particle file.
+
+    Args:
+        findings: An analysed run.
+
+    Returns:
+        Those of numbers, and of few different words.
+
+    Raises:
+        InputError: If the file is another than the run was given.
+    """
+    table = recorded(findings.run)
+    return {} if table is None else _columns(table, "file")
+
+
+def _columns(table: pd.DataFrame, origin: Origin) -> dict[str, Column]:
+    found = (_column(str(name), series, origin) for name, series in table.items())
+    return {column.name: column for column in found if column is not None}
+
+
+def _column(name: str, series: pd.Series, origin: Origin) -> Column | None:
+    """A column of numbers, or of groups; None of words that are too many."""
+    if name in NUMBERED:
+        values = series.to_numpy().astype(float)
+        groups = [f"{name} {k}" for k in range(int(np.nanmax(values)) + 1)]
+        return Column(name, origin, values, tuple(groups))
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        return Column(name, origin, series.to_numpy().astype(float))
+    codes, words = pd.factorize(series, sort=True)
+    if not 1 < len(words) <= MOST_GROUPS:
+        return None
+    return Column(name, origin, codes.astype(float), tuple(map(str, words)))
+
+
+def _strips(found: dict[str, Column]) -> dict[str, Column]:
+    """Clusters beside each other, particles spread evenly over the width of theirs."""
+    cluster = found["cluster"].values
+    spread = np.modf(GOLDEN * np.arange(len(cluster)))[0] - 0.5
+    return {"strip": Column("strip", "map", cluster + 0.8 * spread)}

@@ -1,0 +1,198 @@
+"""A run as the page asks of it: columns, selections, volumes."""
+
+import threading
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from cryolatent.audits.trust import Trust
+from cryolatent.errors import InputError
+from cryolatent.explore.columns import Column, file_columns, run_columns
+from cryolatent.explore.selection import Selection
+from cryolatent.explore.surface import usual_share
+from cryolatent.io import read_volume
+from cryolatent.models import Decoder
+from cryolatent.models.latents import Latents
+from cryolatent.report.colours import Shade
+from cryolatent.report.findings import Findings
+from cryolatent.sessions.systems import restore
+
+KEPT_MASKS, KEPT_VOLUMES = 8, 16
+
+
+class Explored:
+    """A run that is being looked at; nothing is written to it.
+
+    Args:
+        findings: The run, finished and analysed.
+        shades: Colours of its clusters.
+    """
+
+    def __init__(self, findings: Findings, shades: dict[int, Shade]) -> None:
+        self.findings, self.shades = findings, shades
+        self.run = findings.run
+        self._columns = run_columns(findings)
+        self._masks: OrderedDict[Selection, np.ndarray] = OrderedDict()
+        self._volumes: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._file_read = False
+        self._lock = threading.RLock()
+
+    @cached_property
+    def latents(self) -> Latents:
+        """What is believed of each particle."""
+        return self.run.latents()
+
+    @cached_property
+    def means(self) -> Float[np.ndarray, "n zdim"]:
+        """Posterior means, or shares of states."""
+        return self.latents.distribution.mean.numpy()
+
+    @property
+    def rows(self) -> int:
+        """Number of particles."""
+        return len(self.latents.ids)
+
+    def columns(self, *, of_file: bool = False) -> list[Column]:
+        """The columns.
+
+        Args:
+            of_file: Whether those of the particle file, which take a while to read, as well.
+
+        Returns:
+            All that are known.
+
+        Raises:
+            InputError: If the particle file is not what it was.
+        """
+        if of_file:
+            with self._lock:
+                if not self._file_read:
+                    self._columns = file_columns(self.findings) | self._columns
+                    self._file_read = True
+        return list(self._columns.values())
+
+    def column(self, name: str) -> Column:
+        """A column.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The column.
+
+        Raises:
+            InputError: If the run has none of that name.
+        """
+        if name not in self._columns:
+            self.columns(of_file=True)
+        if name not in self._columns:
+            known = ", ".join(self._columns)
+            raise InputError(self.run.path, f"no column {name}", known, "Choose one of these.")
+        return self._columns[name]
+
+    def mask(self, selection: Selection) -> Bool[np.ndarray, " n"]:
+        """The particles of a selection.
+
+        Args:
+            selection: What was done.
+
+        Returns:
+            For each particle whether it is selected.
+
+        Raises:
+            InputError: If the run lacks a column.
+        """
+        with self._lock:
+            if selection not in self._masks:
+                found = selection.mask(lambda name: self.column(name).values, self.rows)
+                self._masks[selection] = found
+            self._masks.move_to_end(selection)
+            while len(self._masks) > KEPT_MASKS:
+                self._masks.popitem(last=False)
+            return self._masks[selection]
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """What draws a volume of a latent; None of a run that has only latents."""
+        return restore(self.run).model.decoder if self.run.config.decoder.renders else None
+
+    @torch.no_grad()
+    def decoded(self, latent: Float[np.ndarray, " zdim"]) -> Float[np.ndarray, "d d d"]:
+        """Decode a volume.
+
+        Args:
+            latent: Where in latent space.
+
+        Returns:
+            Voxels in the order z, y, x.
+
+        Raises:
+            InputError: If the run has no decoder.
+        """
+        with self._lock:
+            if self.decoder is None:
+                raise InputError(
+                    self.run.path,
+                    "a run without a decoder",
+                    "one with volumes",
+                    f"Reconstruct from its particles instead: cryolatent volumes {self.run.path}",
+                )
+            volume = self.decoder.volume(torch.from_numpy(latent[None].astype(np.float32)))
+            return volume[0].numpy()
+
+    def cluster_volume(self, number: int) -> Float[np.ndarray, "d d d"]:
+        """The volume that the analysis wrote of a cluster.
+
+        Args:
+            number: Of the cluster.
+
+        Returns:
+            Voxels in the order z, y, x.
+
+        Raises:
+            InputError: If there is none, or it lies outside the run.
+        """
+        found = [c.volume for c in self.findings.summary.clusters if c.number == number]
+        if not found or found[0] is None:
+            raise InputError(
+                self.run.path, f"no volume of cluster {number}", "one", "Choose another."
+            )
+        return read_volume(self.file(found[0]))[0]
+
+    def file(self, name: str) -> Path:
+        """A file of the run.
+
+        Args:
+            name: Relative to the run directory.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            InputError: If it is not a file inside the run directory, links followed.
+        """
+        root = self.run.path.resolve()
+        path = (root / name).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            raise InputError(
+                self.run.path, f"no file {name} inside", "a file of the run", "Choose another."
+            )
+        return path
+
+    @cached_property
+    def share(self) -> float:
+        """The share of the box that surfaces of this run enclose if nothing else is asked."""
+        clusters = [c.number for c in self.findings.summary.clusters if c.volume is not None]
+        if clusters:
+            return usual_share(self.cluster_volume(clusters[0]))
+        return usual_share(self.decoded(self.means.mean(axis=0)))
+
+    @cached_property
+    def trust(self) -> Trust | None:
+        """What audits said of the run; None if it was not audited."""
+        path = self.run.path / "audit" / "audit.json"
+        return Trust.model_validate_json(path.read_bytes()) if path.is_file() else None

@@ -1,0 +1,162 @@
+// Surfaces: one or two side by side under one camera, and thumbnails.
+
+import {
+  BufferAttribute, BufferGeometry, Color, DirectionalLight, HemisphereLight, Mesh,
+  MeshStandardMaterial, OrbitControls, PerspectiveCamera, Scene, WebGLRenderer,
+} from "./vendor/three.min.js";
+
+const ANGLE = 30;
+const FIT = 1.35;
+
+export function hasWebGl() {
+  return Boolean(document.createElement("canvas").getContext("webgl2"));
+}
+
+function lit(camera) {
+  const scene = new Scene();
+  scene.add(new HemisphereLight(0xffffff, 0x8899aa, 1.4));
+  const lamp = new DirectionalLight(0xffffff, 2.2);
+  lamp.position.set(-0.6, 0.8, 1);
+  camera.add(lamp);
+  scene.add(camera);
+  return scene;
+}
+
+function meshOf(drawn, colour) {
+  const geometry = new BufferGeometry();
+  geometry.setAttribute("position", new BufferAttribute(drawn.vertices, 3));
+  geometry.setAttribute("normal", new BufferAttribute(drawn.normals, 3));
+  geometry.setIndex(new BufferAttribute(drawn.faces, 1));
+  const material = new MeshStandardMaterial({ color: new Color(colour), roughness: 0.65 });
+  return new Mesh(geometry, material);
+}
+
+function distanceFor(side) {
+  return (FIT * side) / 2 / Math.tan((ANGLE / 2) * (Math.PI / 180));
+}
+
+function eye(side) {
+  const camera = new PerspectiveCamera(ANGLE, 1, side / 100, side * 20);
+  camera.position.set(0, 0, distanceFor(side));
+  return camera;
+}
+
+export class Viewer {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
+    this.renderer.setScissorTest(true);
+    this.meshes = [null, null];
+    this.cameras = [];
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    canvas.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  // The first volume says how large things are; the camera stays where it was turned to.
+  begin(side) {
+    this.camera = eye(side);
+    this.scenes = [0, 1].map(() => new Scene());
+    this.controls = new OrbitControls(this.camera, this.canvas);
+    this.controls.addEventListener("change", () => this.draw());
+    this.rig = this.scenes.map((scene) => {
+      scene.add(new HemisphereLight(0xffffff, 0x8899aa, 1.4));
+      const lamp = new DirectionalLight(0xffffff, 2.2);
+      scene.add(lamp, lamp.target);
+      return lamp;
+    });
+  }
+
+  set(slot, drawn, colour) {
+    if (!this.camera) this.begin(drawn.meta.side_angstrom);
+    this.unset(slot);
+    this.meshes[slot] = meshOf(drawn, colour);
+    this.scenes[slot].add(this.meshes[slot]);
+    this.draw();
+  }
+
+  unset(slot) {
+    const mesh = this.meshes[slot];
+    if (!mesh) return;
+    this.scenes[slot].remove(mesh);
+    mesh.geometry.dispose();
+    mesh.material.dispose();
+    this.meshes[slot] = null;
+    this.draw();
+  }
+
+  forget() {
+    [0, 1].forEach((slot) => this.unset(slot));
+    this.controls?.dispose();
+    this.camera = null;
+  }
+
+  draw() {
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    if (!width || !height) return;
+    this.renderer.setPixelRatio(devicePixelRatio);
+    this.renderer.setSize(width, height, false);
+    this.renderer.setScissor(0, 0, width, height);
+    this.renderer.clear();
+    if (!this.camera) return;
+    const shown = [0, 1].filter((slot) => this.meshes[slot]);
+    shown.forEach((slot, place) => {
+      const part = width / shown.length;
+      this.camera.aspect = part / height;
+      // a narrow view must still hold the whole box
+      this.camera.zoom = Math.min(1, this.camera.aspect);
+      this.camera.updateProjectionMatrix();
+      const lamp = this.rig[slot];
+      lamp.position.set(-0.6, 0.8, 1).applyQuaternion(this.camera.quaternion);
+      this.renderer.setViewport(place * part, 0, part, height);
+      this.renderer.setScissor(place * part, 0, part, height);
+      this.renderer.render(this.scenes[slot], this.camera);
+    });
+  }
+
+  key(event) {
+    const turns = {
+      ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, -0.15], ArrowDown: [0, 0.15],
+    };
+    if (!this.camera || !(event.key in turns)) return;
+    const [round, over] = turns[event.key];
+    const { x, y, z } = this.camera.position;
+    const radius = Math.hypot(x, y, z);
+    const azimuth = Math.atan2(x, z) + round;
+    const polar = Math.min(Math.max(Math.acos(y / radius) + over, 0.01), Math.PI - 0.01);
+    const level = radius * Math.sin(polar);
+    this.camera.position.set(
+      level * Math.sin(azimuth), radius * Math.cos(polar), level * Math.cos(azimuth),
+    );
+    this.controls.update();
+    this.draw();
+    event.preventDefault();
+  }
+}
+
+// Draws surfaces into other canvases, all with one renderer that is thrown away.
+export class Thumbnails {
+  constructor(width, height) {
+    this.renderer = new WebGLRenderer({ antialias: true, alpha: true });
+    this.renderer.setSize(width, height, false);
+    this.shape = [width, height];
+  }
+
+  draw(target, drawn, colour) {
+    const camera = eye(drawn.meta.side_angstrom * 0.8);
+    camera.aspect = this.shape[0] / this.shape[1];
+    camera.updateProjectionMatrix();
+    const scene = lit(camera);
+    const mesh = meshOf(drawn, colour);
+    scene.add(mesh);
+    this.renderer.render(scene, camera);
+    [target.width, target.height] = this.shape;
+    target.getContext("2d").drawImage(this.renderer.domElement, 0, 0);
+    mesh.geometry.dispose();
+    mesh.material.dispose();
+  }
+
+  close() {
+    this.renderer.dispose();
+    this.renderer.forceContextLoss();
+  }
+}

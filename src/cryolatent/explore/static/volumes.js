@@ -1,0 +1,85 @@
+// The panel of volumes: what is shown, beside what, at which contour.
+
+import { askNumbers, newestOnly } from "./api.js";
+import { theme } from "./colours.js";
+import { hasWebGl, Viewer } from "./viewer.js";
+
+const at = (id) => document.getElementById(id);
+const CUBIC_NANOMETRE = 1000;
+
+export class Volumes {
+  constructor(fail) {
+    this.shown = [null, null];
+    this.run = 0;
+    this.share = null;
+    this.fail = fail;
+    this.viewer = hasWebGl() ? new Viewer(at("surface")) : null;
+    if (!this.viewer) at("caption-0").textContent = "Volumes need WebGL 2, which this browser has not.";
+    this.load = newestOnly((slots) => this.fetch(slots), fail);
+    at("pin").addEventListener("click", () => this.pin());
+    at("unpin").addEventListener("click", () => this.unpin());
+    at("contour").addEventListener("input", () => this.load([0, 1]));
+  }
+
+  // Another run: its boxes may be of another size.
+  restart(run) {
+    this.run = run;
+    this.share = null;
+    this.viewer?.forget();
+    this.shown = [null, null];
+    at("unpin").hidden = true;
+    at("pin").disabled = true;
+    this.describe();
+  }
+
+  // Shows a volume; `of` as the server has it.
+  show(of, title, colour = null) {
+    if (!this.viewer) return;
+    this.shown[0] = { of, title, colour, run: this.run };
+    this.load([0]);
+  }
+
+  pin() {
+    this.shown[1] = this.shown[0];
+    at("unpin").hidden = false;
+    this.load([1]);
+  }
+
+  unpin() {
+    this.shown[1] = null;
+    at("unpin").hidden = true;
+    this.viewer.unset(1);
+    this.describe();
+  }
+
+  get enclosed() {
+    const wider = 2 ** Number(at("contour").value);
+    return this.share === null ? null : Math.min(Math.max(this.share * wider, 1e-5), 0.9);
+  }
+
+  async fetch(slots) {
+    for (const slot of slots.filter((one) => this.shown[one])) {
+      const { of, run, colour } = this.shown[slot];
+      const drawn = await askNumbers(`runs/${run}/volume`, { of, enclosed: this.enclosed });
+      this.share ??= drawn.meta.asked;
+      this.viewer.set(slot, drawn, colour ?? theme(slot ? "other" : "accent"));
+      this.shown[slot].meta = drawn.meta;
+      at("pin").disabled = false;
+    }
+    this.describe();
+  }
+
+  describe() {
+    this.shown.forEach((one, slot) => {
+      at(`caption-${slot}`).textContent = one?.meta ? `${one.title}, ${one.meta.title}` : "";
+    });
+    const meta = this.shown[0]?.meta;
+    if (!meta) {
+      at("enclosed").textContent = "";
+      return;
+    }
+    const inside = (meta.enclosed_cubic_angstrom / CUBIC_NANOMETRE).toFixed(0);
+    const both = this.shown[1] ? ", the same for both" : "";
+    at("enclosed").textContent = `encloses ${Number(inside).toLocaleString("en")} nm³${both}`;
+  }
+}
