@@ -145,7 +145,7 @@ def volume_of(explored: Explored, question: VolumeQuestion) -> tuple[np.ndarray,
     """
     of = question.of
     if isinstance(of, OfCluster):
-        return explored.cluster_volume(of.number), f"state {of.number}, decoded"
+        return explored.cluster_volume(of.number), "decoded at its middle"
     if isinstance(of, OfRow):
         if of.row >= explored.rows:
             found, expected = f"row {of.row}", f"0 to {explored.rows - 1}"

@@ -46,7 +46,14 @@ class Column:
 
     def described(self) -> dict[str, Any]:
         """What the page is told of it."""
-        return {"name": self.name, "origin": self.origin, "groups": list(self.groups)}
+        known = self.values[np.isfinite(self.values)]
+        extremes = [float(known.min()), float(known.max())] if len(known) else [0.0, 0.0]
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "groups": list(self.groups),
+            "extremes": extremes,
+        }
 
 
 def run_columns(findings: Findings) -> dict[str, Column]:

@@ -21,7 +21,7 @@ from cryolatent.report.colours import Shade
 from cryolatent.report.findings import Findings
 from cryolatent.sessions.systems import restore
 
-KEPT_MASKS, KEPT_VOLUMES = 8, 16
+KEPT_MASKS = 8
 
 
 class Explored:
@@ -37,7 +37,6 @@ class Explored:
         self.run = findings.run
         self._columns = run_columns(findings)
         self._masks: OrderedDict[Selection, np.ndarray] = OrderedDict()
-        self._volumes: OrderedDict[str, np.ndarray] = OrderedDict()
         self._file_read = False
         self._lock = threading.RLock()
 
@@ -71,7 +70,9 @@ class Explored:
         if of_file:
             with self._lock:
                 if not self._file_read:
-                    self._columns = file_columns(self.findings) | self._columns
+                    own = self._columns
+                    read = file_columns(self.findings)
+                    self._columns = own | {n: c for n, c in read.items() if n not in own}
                     self._file_read = True
         return list(self._columns.values())
 

@@ -1,13 +1,13 @@
 // The states: population, surface, a click selects.
 
 import { askNumbers } from "./api.js";
-import { hasWebGl, Thumbnails } from "./viewer.js";
+import { hasWebGl, reach, Thumbnails } from "./viewer.js";
 
 const SHAPE = [200, 150];
 const FINEST = 48;
 
 export function percent(share) {
-  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}\u00a0%`;
 }
 
 function card(state, chosen) {
@@ -18,9 +18,9 @@ function card(state, chosen) {
   const picture = document.createElement("canvas");
   picture.hidden = true;
   const title = document.createElement("strong");
-  title.textContent = `State ${state.number}`;
+  title.textContent = `State ${state.number} · ${percent(state.population)}`;
   const size = document.createElement("span");
-  size.textContent = `${percent(state.population)} · ${state.size.toLocaleString("en")} particles`;
+  size.textContent = `${state.size.toLocaleString("en")} particles`;
   button.append(picture, title, size);
   if (state.nearest_state) {
     const truth = document.createElement("span");
@@ -42,15 +42,19 @@ export async function showCards(list, run, states, chosen) {
   }
   const seen = states.filter((state) => state.has_volume);
   if (!seen.length || !hasWebGl()) return;
+  const drawn = [];
+  for (const { number } of seen) {
+    const of = { kind: "cluster", number };
+    drawn.push(await askNumbers(`runs/${run}/volume`, { of, finest: FINEST }));
+  }
+  const radius = Math.max(...drawn.map(reach));
   const thumbnails = new Thumbnails(...SHAPE);
   try {
-    for (const state of seen) {
-      const of = { kind: "cluster", number: state.number };
-      const drawn = await askNumbers(`runs/${run}/volume`, { of, finest: FINEST });
+    seen.forEach((state, k) => {
       const picture = cards[states.indexOf(state)].querySelector("canvas");
-      thumbnails.draw(picture, drawn, state.colour);
+      thumbnails.draw(picture, drawn[k], state.colour, radius);
       picture.hidden = false;
-    }
+    });
   } finally {
     thumbnails.close();
   }

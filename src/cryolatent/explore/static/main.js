@@ -147,6 +147,13 @@ function fillColumns(chosen) {
   choices(at("colour"), columns, chosen);
   at("column").replaceChildren();
   choices(at("column"), columns.filter((column) => !column.groups.length));
+  fillRange();
+}
+
+function fillRange() {
+  const column = columns.find((one) => one.name === at("column").value);
+  if (!column) return;
+  [at("low").value, at("high").value] = column.extremes;
 }
 
 async function open(next) {
@@ -203,6 +210,7 @@ function listen() {
     volumes.show({ kind: "selection", selection: store.selection }, "Selection");
   });
   at("store").addEventListener("click", keep);
+  at("column").addEventListener("change", fillRange);
   at("threshold").addEventListener("submit", (event) => {
     event.preventDefault();
     const [low, high] = ["low", "high"].map((id) => Number(at(id).value));

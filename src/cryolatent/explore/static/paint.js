@@ -28,7 +28,7 @@ export function binPicture(data, column, states, selecting) {
 
 // Points in an order without meaning, the selected ones above the others.
 export function drawPoints(context, data, place, column, states, selecting) {
-  const size = Math.min(Math.max(90 / Math.sqrt(data.x.length), 1.6), 5);
+  const size = Math.min(Math.max(170 / Math.sqrt(data.x.length), 1.8), 6);
   const colour = colouring(column, data.meta.range, states);
   const passes = selecting ? [0, 1] : [null];
   for (const mark of passes) {

@@ -6,20 +6,11 @@ import {
 } from "./vendor/three.min.js";
 
 const ANGLE = 30;
-const FIT = 1.35;
+const FIT = 1.08;
+const LAMP = [-0.6, 0.8, 1];
 
 export function hasWebGl() {
   return Boolean(document.createElement("canvas").getContext("webgl2"));
-}
-
-function lit(camera) {
-  const scene = new Scene();
-  scene.add(new HemisphereLight(0xffffff, 0x8899aa, 1.4));
-  const lamp = new DirectionalLight(0xffffff, 2.2);
-  lamp.position.set(-0.6, 0.8, 1);
-  camera.add(lamp);
-  scene.add(camera);
-  return scene;
 }
 
 function meshOf(drawn, colour) {
@@ -31,14 +22,28 @@ function meshOf(drawn, colour) {
   return new Mesh(geometry, material);
 }
 
-function distanceFor(side) {
-  return (FIT * side) / 2 / Math.tan((ANGLE / 2) * (Math.PI / 180));
+// How far the surface reaches from the centre of the box.
+export function reach(drawn) {
+  let most = 0;
+  for (let k = 0; k < drawn.vertices.length; k += 3) {
+    most = Math.max(most, Math.hypot(...drawn.vertices.subarray(k, k + 3)));
+  }
+  return most || drawn.meta.side_angstrom / 2;
 }
 
-function eye(side) {
-  const camera = new PerspectiveCamera(ANGLE, 1, side / 100, side * 20);
-  camera.position.set(0, 0, distanceFor(side));
+function eye(radius) {
+  const camera = new PerspectiveCamera(ANGLE, 1, radius / 50, radius * 40);
+  camera.position.set(0, 0, (FIT * radius) / Math.sin((ANGLE / 2) * (Math.PI / 180)));
   return camera;
+}
+
+function lit() {
+  const scene = new Scene();
+  scene.add(new HemisphereLight(0xffffff, 0x8899aa, 1.4));
+  const lamp = new DirectionalLight(0xffffff, 2.2);
+  lamp.position.set(...LAMP);
+  scene.add(lamp);
+  return { scene, lamp };
 }
 
 export class Viewer {
@@ -47,37 +52,30 @@ export class Viewer {
     this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
     this.renderer.setScissorTest(true);
     this.meshes = [null, null];
-    this.cameras = [];
     new ResizeObserver(() => this.draw()).observe(canvas);
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
   // The first volume says how large things are; the camera stays where it was turned to.
-  begin(side) {
-    this.camera = eye(side);
-    this.scenes = [0, 1].map(() => new Scene());
+  begin(radius) {
+    this.camera = eye(radius);
+    this.scenes = [lit(), lit()];
     this.controls = new OrbitControls(this.camera, this.canvas);
     this.controls.addEventListener("change", () => this.draw());
-    this.rig = this.scenes.map((scene) => {
-      scene.add(new HemisphereLight(0xffffff, 0x8899aa, 1.4));
-      const lamp = new DirectionalLight(0xffffff, 2.2);
-      scene.add(lamp, lamp.target);
-      return lamp;
-    });
   }
 
   set(slot, drawn, colour) {
-    if (!this.camera) this.begin(drawn.meta.side_angstrom);
+    if (!this.camera) this.begin(reach(drawn));
     this.unset(slot);
     this.meshes[slot] = meshOf(drawn, colour);
-    this.scenes[slot].add(this.meshes[slot]);
+    this.scenes[slot].scene.add(this.meshes[slot]);
     this.draw();
   }
 
   unset(slot) {
     const mesh = this.meshes[slot];
     if (!mesh) return;
-    this.scenes[slot].remove(mesh);
+    this.scenes[slot].scene.remove(mesh);
     mesh.geometry.dispose();
     mesh.material.dispose();
     this.meshes[slot] = null;
@@ -105,11 +103,11 @@ export class Viewer {
       // a narrow view must still hold the whole box
       this.camera.zoom = Math.min(1, this.camera.aspect);
       this.camera.updateProjectionMatrix();
-      const lamp = this.rig[slot];
-      lamp.position.set(-0.6, 0.8, 1).applyQuaternion(this.camera.quaternion);
+      const { scene, lamp } = this.scenes[slot];
+      lamp.position.set(...LAMP).applyQuaternion(this.camera.quaternion);
       this.renderer.setViewport(place * part, 0, part, height);
       this.renderer.setScissor(place * part, 0, part, height);
-      this.renderer.render(this.scenes[slot], this.camera);
+      this.renderer.render(scene, this.camera);
     });
   }
 
@@ -141,11 +139,12 @@ export class Thumbnails {
     this.shape = [width, height];
   }
 
-  draw(target, drawn, colour) {
-    const camera = eye(drawn.meta.side_angstrom * 0.8);
+  // All of one run at one scale: `radius` is the farthest that any of them reaches.
+  draw(target, drawn, colour, radius) {
+    const camera = eye(radius);
     camera.aspect = this.shape[0] / this.shape[1];
     camera.updateProjectionMatrix();
-    const scene = lit(camera);
+    const { scene } = lit();
     const mesh = meshOf(drawn, colour);
     scene.add(mesh);
     this.renderer.render(scene, camera);

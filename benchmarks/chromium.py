@@ -43,6 +43,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **given: Any) -> dict[str, Any]:
+        """Ask the browser; gives its answer."""
         self.sent += 1
         self.socket.send(json.dumps({"id": self.sent, "method": method, "params": given}))
         while True:
@@ -60,21 +61,36 @@ class Page:
             self.complaints.append(given["entry"]["text"])
 
     def value(self, expression: str) -> Any:
+        """The value of a JavaScript expression."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def until(self, expression: str) -> Any:
-        """Wait for an expression to be true; gives its value."""
+    def promise(self, expression: str) -> Any:
+        """The value that a promise comes to."""
+        found = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def settle(self) -> None:
+        """Wait for two frames to be drawn."""
+        self.promise(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+
+    def until(self, expression: str) -> None:
+        """Wait for an expression to be true."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            found = self.value(expression)
-            if found:
-                return found
+            if self.value(f"Boolean({expression})"):
+                return
             time.sleep(0.05)
         raise AssertionError(f"never true: {expression}; {self.complaints}")
 
     def size(self, width: int, height: int, *, phone: bool = False) -> None:
+        """Make the window so large, in CSS pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -84,6 +100,7 @@ class Page:
         )
 
     def theme(self, name: str) -> None:
+        """Prefer ``light`` or ``dark`` colours."""
         wanted = [{"name": "prefers-color-scheme", "value": name}]
         self.call("Emulation.setEmulatedMedia", features=wanted)
 
@@ -103,8 +120,15 @@ class Page:
         self._mouse("mouseReleased", points[-1])
 
     def click(self, selector: str) -> None:
+        """Click in the middle of an element."""
         box = self.place(selector)
         self.drag([(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)])
+
+    def press(self, key: str) -> None:
+        """Press a key on what has the focus."""
+        typed = {"text": "\r"} if key == "Enter" else {"text": key} if len(key) == 1 else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **typed)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def _mouse(self, kind: str, at: tuple[float, float]) -> None:
         self.call(
