@@ -1,5 +1,6 @@
 """The command that serves the page of finished runs."""
 
+import secrets
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -38,18 +39,21 @@ def explore(
     relocate
         OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.
     """
-    import secrets
-
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(
             "cryolatent explore",
             f"no {missing[0]}",
             "the packages of the page",
-            'Install them: pip install "cryolatent[explore]"',
+            'Install them: pip install -c constraints.txt ".[explore]"',
         )
+    if not runs:
+        raise InputError("cryolatent explore", "no run", "one or more", "Name an analysed run.")
     if output.exists() and not output.is_dir():
         raise InputError(output, "a file", "a folder", "Choose another -o.")
+    from cryolatent.cli.progress import tell
+
+    tell(f"reading {', '.join(map(str, runs))}")
     from cryolatent.explore.server import application, serve
     from cryolatent.explore.server import explore as read
     from cryolatent.runs.run import Run

@@ -14,6 +14,8 @@ MOST_GROUPS = 24
 Origin = Literal["map", "belief", "truth", "file"]
 RENAMED = {"state": "true_state", "angle_degrees": "true_angle_degrees"}
 NUMBERED = ("cluster", "true_state")
+LEAST = 1e-5
+"""Certainties are drawn no nearer to zero and one; single precision has little more."""
 GOLDEN = 0.618033988749895
 """Its multiples modulo one fill an interval evenly."""
 
@@ -118,7 +120,13 @@ def _column(name: str, series: pd.Series, origin: Origin) -> Column | None:
 
 
 def _strips(found: dict[str, Column]) -> dict[str, Column]:
-    """Clusters beside each other, particles spread evenly over the width of theirs."""
+    """Clusters beside each other, and the odds of the certainty, which tell 0.99 from 0.9999."""
     cluster = found["cluster"].values
+    # particles are spread evenly over the width of their cluster
     spread = np.modf(GOLDEN * np.arange(len(cluster)))[0] - 0.5
-    return {"strip": Column("strip", "map", cluster + 0.8 * spread)}
+    strips = {"strip": Column("strip", "map", cluster + 0.8 * spread)}
+    if "certainty" in found:
+        sure = np.clip(found["certainty"].values, LEAST, 1 - LEAST)
+        odds = np.log10(sure / (1 - sure))
+        strips["certainty_log_odds"] = Column("certainty_log_odds", "map", odds)
+    return strips

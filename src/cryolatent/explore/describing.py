@@ -9,7 +9,15 @@ from cryolatent.explore.explored import Explored
 from cryolatent.report.maps import axis_names
 from cryolatent.runs.found import found
 
-TITLES = {"umap": "UMAP", "pca": "PCA", "strip": "States side by side"}
+TITLES = {"umap": "UMAP", "pca": "PCA"}
+HEIGHTS = {
+    "certainty_log_odds": ("certainty", "Certainty (log10 of its odds)"),
+    "evidence": ("evidence", "Evidence (nats)"),
+    "elbo": ("ELBO", "Evidence lower bound (nats)"),
+    "log_joint": ("density", "Log joint density (nats)"),
+}
+"""Columns that a map of groups or of one dimension may have for height, and what they are."""
+MOST_HEIGHTS = 2
 
 
 def described(explored: Explored, exports: Path) -> dict[str, Any]:
@@ -34,11 +42,13 @@ def described(explored: Explored, exports: Path) -> dict[str, Any]:
         "verdict": None if trust is None else trust.verdict,
         "verdict_sentence": "" if trust is None else trust.sentence,
         "renders": run.config.decoder.renders,
+        "group": group_name(explored),
         "states": [_state(explored, number) for number in range(len(findings.summary.clusters))],
         "maps": _maps(explored),
         "columns": [column.described() for column in explored.columns()],
         "export_kinds": export_kinds(run),
         "exports": str(exports),
+        "taken": sorted({path.stem for path in exports.glob("*")}),
     }
 
 
@@ -62,14 +72,33 @@ def _maps(explored: Explored) -> list[dict[str, str]]:
     """The maps, the best for a first look first."""
     findings, discrete = explored.findings, explored.latents.distribution.is_discrete
     names = {column.name for column in explored.columns()}
-    height = next((n for n in ("certainty", "evidence", "elbo", "log_joint") if n in names), "")
-    plane = [_plane(explored, kind) for kind in findings.maps if f"{kind}_1" in names]
-    flat = findings.summary.z_dim < 2
-    side = {"x": "pca_0" if flat and not discrete else "strip", "y": height}
-    title = "Latent" if flat and not discrete else TITLES["strip"]
-    titles = {"xname": title, "yname": height.replace("_", " "), "name": title}
-    strips = [side | titles] if height else []
-    return strips + plane if discrete or flat else plane + strips
+    planes = [_plane(explored, kind) for kind in findings.maps if f"{kind}_1" in names]
+    heights = [name for name in HEIGHTS if name in names][:MOST_HEIGHTS]
+    group = group_name(explored)
+    strips = [_strip("strip", f"{group}s", f"{group}s side by side", name) for name in heights]
+    if findings.summary.z_dim == 1 and not discrete:
+        line = [_strip("pca_0", "Latent", "Latent", name) for name in heights]
+        return line + strips
+    return strips + planes if discrete else planes + strips
+
+
+def _strip(column: str, name: str, title: str, height: str) -> dict[str, str]:
+    short, full = HEIGHTS[height]
+    return {"name": f"{name} by {short}", "x": column, "y": height, "xname": title, "yname": full}
+
+
+def group_name(explored: Explored) -> str:
+    """What the clusters of a run are: states that it has found, or clusters of its latents.
+
+    Args:
+        explored: The run.
+
+    Returns:
+        ``State`` or ``Cluster``.
+    """
+    asked = explored.findings.summary.clusters_asked
+    states = explored.latents.distribution.is_discrete or explored.run.states() is not None
+    return "State" if states and asked is None else "Cluster"
 
 
 def _plane(explored: Explored, kind: str) -> dict[str, str]:

@@ -49,7 +49,8 @@ export class Basket {
     count.textContent = `${entry.count.toLocaleString("en")} particles${run}`;
     line.append(name, count, button("Select", entry.name, () => this.tell.select(entry)));
     for (const kind of this.runs[entry.run].export_kinds) {
-      line.append(button(`Write ${kind}`, entry.name, () => this.write(entry, kind)));
+      const writer = button(`Write ${kind}`, entry.name, () => this.write(entry, kind, writer));
+      line.append(writer);
     }
     line.append(button("Remove", entry.name, () => this.store.drop(entry)));
     item.append(line, ...this.outcomes(entry));
@@ -70,14 +71,16 @@ export class Basket {
     });
   }
 
-  async write(entry, kind) {
+  async write(entry, kind, writer) {
+    writer.disabled = true;
+    writer.textContent = "Writing …";
     try {
       const question = { selection: { steps: entry.steps }, name: entry.name, kind };
       const done = await ask(`runs/${entry.run}/export`, question);
       this.written.set(entry.key, [...(this.written.get(entry.key) ?? []), done]);
-      this.show();
     } catch (error) {
       this.tell.failed(error);
     }
+    this.show();
   }
 }

@@ -10,7 +10,7 @@ export function percent(share) {
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}\u00a0%`;
 }
 
-function card(state, chosen) {
+function card(group, state, chosen) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "card";
@@ -18,7 +18,7 @@ function card(state, chosen) {
   const picture = document.createElement("canvas");
   picture.hidden = true;
   const title = document.createElement("strong");
-  title.textContent = `State ${state.number} · ${percent(state.population)}`;
+  title.textContent = `${group} ${state.number} · ${percent(state.population)}`;
   const size = document.createElement("span");
   size.textContent = `${state.size.toLocaleString("en")} particles`;
   button.append(picture, title, size);
@@ -32,9 +32,9 @@ function card(state, chosen) {
   return button;
 }
 
-export async function showCards(list, run, states, chosen) {
+export async function showCards(list, run, { group, states }, chosen) {
   list.replaceChildren();
-  const cards = states.map((state) => card(state, chosen));
+  const cards = states.map((state) => card(group, state, chosen));
   for (const one of cards) {
     const item = document.createElement("li");
     item.append(one);

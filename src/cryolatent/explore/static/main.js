@@ -68,7 +68,7 @@ function describeMap(data) {
 function legend(column, [low, high]) {
   if (column.groups.length) {
     const own = groupColours(column, run().states);
-    return column.groups.map((name, k) => dot(name.replace("cluster", "State"), own[k]));
+    return column.groups.map((name, k) => dot(name.replace("cluster", run().group), own[k]));
   }
   const bar = document.createElement("span");
   bar.className = "ramp";
@@ -119,7 +119,7 @@ function compose(found) {
     bar.style.background = states[k].colour;
     bar.style.flexGrow = part.count;
     bars.push(bar);
-    const text = `State ${part.number}: ${part.count.toLocaleString("en")}`;
+    const text = `${run().group} ${part.number}: ${part.count.toLocaleString("en")}`;
     parts.push(dot(text, states[k].colour, "li"));
   });
   at("composition").replaceChildren(...bars);
@@ -136,7 +136,7 @@ function choices(select, list, chosen) {
       group.label = ORIGINS[column.origin];
       groups.set(column.origin, group);
     }
-    const title = column.name === "cluster" ? "State" : column.name.replace(/^_?rln/, "");
+    const title = column.name === "cluster" ? run().group : column.name.replace(/^_?rln/, "");
     groups.get(column.origin).append(new Option(title, column.name, false, column.name === chosen));
   }
   select.append(...groups.values());
@@ -172,8 +172,9 @@ async function open(next) {
     store.select("replace", { kind: "members", column: "cluster", values: [state.number] });
     if (state.has_volume) showState(state);
   };
-  showCards(at("cards"), number, run().states, chosen).catch(failed);
+  showCards(at("cards"), number, run(), chosen).catch(failed);
   if (run().states[0]?.has_volume) showState(run().states[0]);
+  else if (!run().renders) volumes.say("This run has no decoder; cryolatent volumes reconstructs from its particles.");
   const asked = number;
   get(`runs/${number}/columns`).then((all) => {
     if (asked !== number) return;
@@ -183,7 +184,7 @@ async function open(next) {
 }
 
 function showState(state) {
-  volumes.show({ kind: "cluster", number: state.number }, `State ${state.number}`, state.colour);
+  volumes.show({ kind: "cluster", number: state.number }, `${run().group} ${state.number}`, state.colour);
 }
 
 function listen() {
@@ -228,7 +229,7 @@ function listen() {
 }
 
 function keep() {
-  const taken = new Set(store.now.basket.map((entry) => entry.name));
+  const taken = new Set([...run().taken, ...store.now.basket.map((entry) => entry.name)]);
   let next = 1;
   while (taken.has(`selection${next}`)) next += 1;
   const entry = { name: `selection${next}`, run: number, count: store.count };

@@ -14,8 +14,13 @@ export class Volumes {
     this.share = null;
     this.fail = fail;
     this.viewer = hasWebGl() ? new Viewer(at("surface")) : null;
-    if (!this.viewer) at("caption-0").textContent = "Volumes need WebGL 2, which this browser has not.";
-    this.load = newestOnly((slots) => this.fetch(slots), fail);
+    at("surface").classList.add("empty");
+    this.hint = this.viewer ? "Click a place on the map to see its volume."
+      : "Volumes need WebGL 2, which this browser has not.";
+    this.load = newestOnly(async (slots) => {
+      at("surface").parentElement.setAttribute("aria-busy", "true");
+      await this.fetch(slots).finally(() => at("surface").parentElement.removeAttribute("aria-busy"));
+    }, fail);
     at("pin").addEventListener("click", () => this.pin());
     at("unpin").addEventListener("click", () => this.unpin());
     at("contour").addEventListener("input", () => this.load([0, 1]));
@@ -27,9 +32,14 @@ export class Volumes {
     this.share = null;
     this.viewer?.forget();
     this.shown = [null, null];
+    at("surface").classList.add("empty");
     at("unpin").hidden = true;
     at("pin").disabled = true;
     this.describe();
+  }
+
+  say(words) {
+    at("caption-0").textContent = words;
   }
 
   // Shows a volume; `of` as the server has it.
@@ -62,6 +72,7 @@ export class Volumes {
       const { of, run, colour } = this.shown[slot];
       const drawn = await askNumbers(`runs/${run}/volume`, { of, enclosed: this.enclosed });
       this.share ??= drawn.meta.asked;
+      at("surface").classList.remove("empty");
       this.viewer.set(slot, drawn, colour ?? theme(slot ? "other" : "accent"));
       this.shown[slot].meta = drawn.meta;
       at("pin").disabled = false;
@@ -71,7 +82,8 @@ export class Volumes {
 
   describe() {
     this.shown.forEach((one, slot) => {
-      at(`caption-${slot}`).textContent = one?.meta ? `${one.title}, ${one.meta.title}` : "";
+      const said = one?.meta ? `${one.title}, ${one.meta.title}` : slot ? "" : this.hint;
+      at(`caption-${slot}`).textContent = said;
     });
     const meta = this.shown[0]?.meta;
     if (!meta) {
