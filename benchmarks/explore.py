@@ -9,6 +9,7 @@ the exact count and the newly drawn map.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -25,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from PIL import Image
 
 from benchmarks.chromium import Page, browser
 from cryolatent.analysis.summary import Cluster, Summary, write_summary
@@ -52,12 +54,13 @@ TIMED = """window.timed = new Promise((done) => {
 }); 0"""
 
 
-def drawn_run(path: Path, rows: int) -> Run:
+def drawn_run(path: Path, rows: int, dimensions: int = DIMENSIONS) -> Run:
     """Write an analysed run of latents that are drawn from a mixture.
 
     Args:
         path: New folder.
         rows: Number of particles.
+        dimensions: Of the latents.
 
     Returns:
         The run, without particles and volumes.
@@ -65,8 +68,8 @@ def drawn_run(path: Path, rows: int) -> Run:
     rng = np.random.default_rng(0)
     labels = np.sort(rng.integers(0, STATES, rows))
     labels = np.argsort(-np.bincount(labels), kind="stable").argsort()[labels]
-    centres = 3 * rng.normal(size=(STATES, DIMENSIONS))
-    z = centres[labels] + rng.normal(size=(rows, DIMENSIONS))
+    centres = 3 * rng.normal(size=(STATES, dimensions))
+    z = centres[labels] + rng.normal(size=(rows, dimensions))
     ids = [f"{row:07d}@particles.mrcs" for row in range(rows)]
     path.mkdir(parents=True)
     manifest = Manifest(
@@ -82,23 +85,25 @@ def drawn_run(path: Path, rows: int) -> Run:
         pixel_size_angstrom=4.5,
         status="finished",
     )
-    config = TrainConfig.of(posterior="encoder", z_dim=DIMENSIONS)
+    config = TrainConfig.of(posterior="encoder", z_dim=dimensions)
     (path / "config.toml").write_text(config.to_toml())
     (path / "manifest.json").write_text(manifest.model_dump_json())
     run = Run(path, config, manifest)
     mean = torch.from_numpy(z).float()
     zero = torch.zeros(rows)
     run.write_latents(Latents(np.array(ids), DiagonalNormal(mean, mean * 0), zero, zero))
-    plane = {"pca_0": z[:, 0], "pca_1": z[:, 1], "cluster": labels}
+    plane = {f"pca_{axis}": z[:, axis] for axis in range(min(2, dimensions))}
     run.analysis.mkdir()
-    pq.write_table(pa.table({"id": ids} | plane), run.analysis / "embedding.parquet")
+    pq.write_table(
+        pa.table({"id": ids, "cluster": labels} | plane), run.analysis / "embedding.parquet"
+    )
     counts = np.bincount(labels).tolist()
     clusters = tuple(Cluster(number=k, size=n, medoid=ids[0]) for k, n in enumerate(counts))
     summary = Summary(
         run=run.name,
         posterior="encoder",
         particles=rows,
-        z_dim=DIMENSIONS,
+        z_dim=dimensions,
         pca_explained=(0.4, 0.2),
         clusters=clusters,
         clusters_asked=STATES,
@@ -239,7 +244,7 @@ def picture(run: Path, output: Path) -> None:
     """
     with opened(run) as (page, _):
         page.until("document.querySelector('.card canvas:not([hidden])')")
-        lasso(page, 2.5)
+        lasso(page, -0.4)
         page.click("#pin")
         page.click("#mean")
         page.until("document.querySelector('#caption-0').textContent.startsWith('Selection')")
@@ -249,7 +254,9 @@ def picture(run: Path, output: Path) -> None:
         page.value("scrollTo(0, 0)")
         page.value("document.activeElement.blur()")
         page.settle()
-        output.write_bytes(page.picture())
+        # flat colours and two surfaces need no more than a palette
+        with Image.open(io.BytesIO(page.picture())) as drawn:
+            drawn.convert("RGB").quantize(256).save(output, optimize=True)
 
 
 def main() -> None:

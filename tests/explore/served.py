@@ -45,6 +45,15 @@ class Served:
         finally:
             connection.close()
 
+    def headers(self, path: str) -> dict[str, str]:
+        """Headers of an answer, names in lower case."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", path)
+            return {name.lower(): value for name, value in connection.getresponse().getheaders()}
+        finally:
+            connection.close()
+
     def get(self, path: str) -> Any:
         status, body = self.request(f"/{self.token}/api/{path}")
         assert status == 200, body

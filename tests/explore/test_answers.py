@@ -2,14 +2,24 @@
 
 import json
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cryolatent
+from benchmarks.explore import drawn_run
+from cryolatent.audits.trust import trust
 from cryolatent.cli.main import run as command
+from cryolatent.errors import InputError
+from cryolatent.explore.describing import described
+from cryolatent.explore.server import explore
 from cryolatent.io import read_star, read_volume
+from cryolatent.models import Delta
+from cryolatent.report.trust import write_trust
+from cryolatent.runs.finding import Finding
 from cryolatent.runs.run import Run
 from explore.served import Served
 
@@ -41,6 +51,38 @@ def test_what_was_found_is_said(served: Served, run: Run) -> None:
     assert columns["rlnDefocusU"]["origin"] == "file"
     assert columns["cluster"]["groups"] == ["cluster 0", "cluster 1"]
     assert {one["x"] for one in told["maps"]} <= set(columns)
+
+
+def test_every_run_has_a_map(tmp_path: Path) -> None:
+    many, one = drawn_run(tmp_path / "many", 30), drawn_run(tmp_path / "one", 30, dimensions=1)
+    bare = drawn_run(tmp_path / "bare", 30, dimensions=1)
+    latents = bare.latents()
+    points = Delta(latents.distribution.mean)
+    bare.write_latents(replace(latents, distribution=points, reconstruction=None))
+    told = [described(explored, tmp_path) for explored in explore([many, one, bare])]
+    assert [[m["name"] for m in t["maps"]] for t in told] == [
+        ["PCA", "Clusters by certainty", "Clusters by ELBO"],
+        [f"{of} by {height}" for of in ("Latent", "Clusters") for height in ("certainty", "ELBO")],
+        ["Latent", "Clusters"],
+    ]
+    for explored, t in zip(explore([many, one, bare]), told, strict=True):
+        for m in t["maps"]:
+            assert np.isfinite(explored.column(m["x"]).values).all()
+            assert np.isfinite(explored.column(m["y"]).values).all()
+
+
+def test_a_verdict_is_shown_and_a_damaged_one_is_told(run: Run, tmp_path: Path) -> None:
+    copy = Run.open(shutil.copytree(run.path, tmp_path / "copy"))
+    facts = {"question": "?", "particles": 1, "statistic": None, "null": None, "threshold": 0.0}
+    finding = Finding(name="agreement", verdict="fail", **facts)
+    write_trust(trust("copy", [finding]), copy.path / "audit")
+    (one,) = explore([copy])
+    told = described(one, tmp_path)
+    assert told["verdict"] == "fail"
+    assert told["verdict_sentence"] == "The run's latents are not to be trusted: agreement."
+    (copy.path / "audit" / "audit.json").write_text("{")
+    with pytest.raises(InputError, match=r"audit\.json: found a damaged file"):
+        explore([copy])
 
 
 def test_a_map_counts_every_particle(served: Served, run: Run) -> None:

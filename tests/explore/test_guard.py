@@ -21,6 +21,15 @@ def test_the_page_and_its_files_need_the_token(served: Served) -> None:
     assert served.request(f"//{served.token}/")[0] == 403
 
 
+def test_the_page_may_load_nothing_from_elsewhere(served: Served) -> None:
+    for path in ("", "main.js", "api/runs"):
+        headers = served.headers(f"/{served.token}/{path}")
+        assert headers["content-security-policy"].startswith("default-src 'self';")
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "access-control-allow-origin" not in headers
+
+
 def test_another_host_is_refused(served: Served) -> None:
     path, port = f"/{served.token}/api/runs", served.port
     for host in ("localhost", f"localhost:{port}", "127.0.0.1", "[::1]:9000", "localhost:9000"):

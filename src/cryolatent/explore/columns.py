@@ -124,7 +124,10 @@ def _strips(found: dict[str, Column]) -> dict[str, Column]:
     cluster = found["cluster"].values
     # particles are spread evenly over the width of their cluster
     spread = np.modf(GOLDEN * np.arange(len(cluster)))[0] - 0.5
-    strips = {"strip": Column("strip", "map", cluster + 0.8 * spread)}
+    strips = {
+        "strip": Column("strip", "map", cluster + 0.8 * spread),
+        "spread": Column("spread", "map", spread),
+    }
     if "certainty" in found:
         sure = np.clip(found["certainty"].values, LEAST, 1 - LEAST)
         odds = np.log10(sure / (1 - sure))

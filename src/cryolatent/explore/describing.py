@@ -15,6 +15,7 @@ HEIGHTS = {
     "evidence": ("evidence", "Evidence (nats)"),
     "elbo": ("ELBO", "Evidence lower bound (nats)"),
     "log_joint": ("density", "Log joint density (nats)"),
+    "spread": ("", "Spread evenly, without a meaning"),
 }
 """Columns that a map of groups or of one dimension may have for height, and what they are."""
 MOST_HEIGHTS = 2
@@ -73,7 +74,8 @@ def _maps(explored: Explored) -> list[dict[str, str]]:
     findings, discrete = explored.findings, explored.latents.distribution.is_discrete
     names = {column.name for column in explored.columns()}
     planes = [_plane(explored, kind) for kind in findings.maps if f"{kind}_1" in names]
-    heights = [name for name in HEIGHTS if name in names][:MOST_HEIGHTS]
+    known = [name for name in HEIGHTS if name in names]
+    heights = [name for name in known if name != "spread"][:MOST_HEIGHTS] or known
     group = group_name(explored)
     strips = [_strip("strip", f"{group}s", f"{group}s side by side", name) for name in heights]
     if findings.summary.z_dim == 1 and not discrete:
@@ -84,7 +86,8 @@ def _maps(explored: Explored) -> list[dict[str, str]]:
 
 def _strip(column: str, name: str, title: str, height: str) -> dict[str, str]:
     short, full = HEIGHTS[height]
-    return {"name": f"{name} by {short}", "x": column, "y": height, "xname": title, "yname": full}
+    name = f"{name} by {short}" if short else name
+    return {"name": name, "x": column, "y": height, "xname": title, "yname": full}
 
 
 def group_name(explored: Explored) -> str:

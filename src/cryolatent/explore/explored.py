@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from cryolatent.audits.trust import Trust
 from cryolatent.errors import InputError
 from cryolatent.explore.columns import Column, file_columns, run_columns
 from cryolatent.explore.selection import Selection
@@ -19,6 +18,7 @@ from cryolatent.models import Decoder
 from cryolatent.models.latents import Latents
 from cryolatent.report.colours import Shade
 from cryolatent.report.findings import Findings
+from cryolatent.report.trust import read_trust
 from cryolatent.sessions.systems import restore
 
 KEPT_MASKS = 8
@@ -30,11 +30,15 @@ class Explored:
     Args:
         findings: The run, finished and analysed.
         shades: Colours of its clusters.
+
+    Raises:
+        InputError: If what audits left is damaged.
     """
 
     def __init__(self, findings: Findings, shades: dict[int, Shade]) -> None:
         self.findings, self.shades = findings, shades
         self.run = findings.run
+        self.trust = read_trust(self.run.path / "audit")
         self._columns = run_columns(findings)
         self._masks: OrderedDict[Selection, np.ndarray] = OrderedDict()
         self._file_read = False
@@ -191,9 +195,3 @@ class Explored:
         if clusters:
             return usual_share(self.cluster_volume(clusters[0]))
         return usual_share(self.decoded(self.means.mean(axis=0)))
-
-    @cached_property
-    def trust(self) -> Trust | None:
-        """What audits said of the run; None if it was not audited."""
-        path = self.run.path / "audit" / "audit.json"
-        return Trust.model_validate_json(path.read_bytes()) if path.is_file() else None

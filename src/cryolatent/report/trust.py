@@ -3,11 +3,14 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 import cryolatent
 from cryolatent.audits.trust import Trust
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
 from cryolatent.report.rendering import environment
+from cryolatent.runs.latents import damaged
 
 CLASSES = {"pass": "agrees", "fail": "differs"}
 
@@ -34,3 +37,22 @@ def write_trust(found: Trust, folder: Path) -> Path:
     )
     write_text_atomically(folder / "audit.html", html)
     return folder / "audit.html"
+
+
+def read_trust(folder: Path) -> Trust | None:
+    """Read what `write_trust` wrote.
+
+    Args:
+        folder: Where it was written.
+
+    Returns:
+        What the audits say; None if there is nothing.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    path = folder / "audit.json"
+    try:
+        return Trust.model_validate_json(path.read_bytes()) if path.is_file() else None
+    except ValidationError as error:
+        raise damaged(path, error) from None

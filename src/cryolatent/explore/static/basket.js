@@ -4,6 +4,8 @@ import { ask } from "./api.js";
 
 const at = (id) => document.getElementById(id);
 
+const parts = () => [...at("entries").querySelectorAll("input, button")];
+
 function button(text, name, work) {
   const made = document.createElement("button");
   made.type = "button";
@@ -33,7 +35,9 @@ export class Basket {
   show() {
     const { basket } = this.store.now;
     at("empty").hidden = basket.length > 0;
+    const focused = parts().indexOf(document.activeElement);
     at("entries").replaceChildren(...basket.map((entry) => this.row(entry)));
+    parts()[focused]?.focus();
   }
 
   row(entry) {

@@ -1,7 +1,7 @@
 // The states: population, surface, a click selects.
 
 import { askNumbers } from "./api.js";
-import { hasWebGl, reach, Thumbnails } from "./viewer.js";
+import { drawing, hasWebGl } from "./webgl.js";
 
 const SHAPE = [200, 150];
 const FINEST = 48;
@@ -17,6 +17,7 @@ function card(group, state, chosen) {
   button.style.setProperty("--c", state.colour);
   const picture = document.createElement("canvas");
   picture.hidden = true;
+  picture.setAttribute("aria-hidden", "true");
   const title = document.createElement("strong");
   title.textContent = `${group} ${state.number} · ${percent(state.population)}`;
   const size = document.createElement("span");
@@ -47,6 +48,7 @@ export async function showCards(list, run, { group, states }, chosen) {
     const of = { kind: "cluster", number };
     drawn.push(await askNumbers(`runs/${run}/volume`, { of, finest: FINEST }));
   }
+  const { reach, Thumbnails } = await drawing();
   const radius = Math.max(...drawn.map(reach));
   const thumbnails = new Thumbnails(...SHAPE);
   try {

@@ -12,6 +12,7 @@ const at = (id) => document.getElementById(id);
 const ORIGINS = {
   belief: "What the run believes", map: "Maps", truth: "Truth", file: "Particle file",
 };
+const HELPERS = ["strip", "spread"];
 const SHOWN_MS = 9000;
 
 let runs = [];
@@ -101,7 +102,6 @@ function changed() {
 const count = newestOnly(async () => {
   const asked = store.selection;
   const found = await ask(`runs/${number}/selection`, asked);
-  store.count = found.count;
   at("count").textContent = found.count.toLocaleString("en");
   at("of").textContent = `of ${found.of.toLocaleString("en")} particles (${percent(found.count / found.of)})`;
   for (const id of ["mean", "store"]) at(id).disabled = !found.count;
@@ -130,7 +130,7 @@ function compose(found) {
 function choices(select, list, chosen) {
   const groups = new Map();
   for (const column of list) {
-    if (column.name === "strip") continue;
+    if (HELPERS.includes(column.name)) continue;
     if (!groups.has(column.origin)) {
       const group = document.createElement("optgroup");
       group.label = ORIGINS[column.origin];
@@ -210,7 +210,7 @@ function listen() {
   at("mean").addEventListener("click", () => {
     volumes.show({ kind: "selection", selection: store.selection }, "Selection");
   });
-  at("store").addEventListener("click", keep);
+  at("store").addEventListener("click", () => keep().catch(failed));
   at("column").addEventListener("change", fillRange);
   at("threshold").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -228,12 +228,13 @@ function listen() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.refresh());
 }
 
-function keep() {
+async function keep() {
   const taken = new Set([...run().taken, ...store.now.basket.map((entry) => entry.name)]);
   let next = 1;
   while (taken.has(`selection${next}`)) next += 1;
-  const entry = { name: `selection${next}`, run: number, count: store.count };
-  store.store({ ...entry, key: crypto.randomUUID(), steps: store.now.steps });
+  const entry = { name: `selection${next}`, run: number, steps: store.now.steps };
+  const { count: exact } = await ask(`runs/${number}/selection`, { steps: entry.steps });
+  store.store({ ...entry, count: exact, key: crypto.randomUUID() });
 }
 
 function switchTo(next) {

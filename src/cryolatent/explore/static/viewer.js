@@ -9,10 +9,6 @@ const ANGLE = 30;
 const FIT = 1.08;
 const LAMP = [-0.6, 0.8, 1];
 
-export function hasWebGl() {
-  return Boolean(document.createElement("canvas").getContext("webgl2"));
-}
-
 function meshOf(drawn, colour) {
   const geometry = new BufferGeometry();
   geometry.setAttribute("position", new BufferAttribute(drawn.vertices, 3));

@@ -2,7 +2,7 @@
 
 import { askNumbers, newestOnly } from "./api.js";
 import { theme } from "./colours.js";
-import { hasWebGl, Viewer } from "./viewer.js";
+import { drawing, hasWebGl } from "./webgl.js";
 
 const at = (id) => document.getElementById(id);
 const CUBIC_NANOMETRE = 1000;
@@ -13,17 +13,20 @@ export class Volumes {
     this.run = 0;
     this.share = null;
     this.fail = fail;
-    this.viewer = hasWebGl() ? new Viewer(at("surface")) : null;
+    this.viewer = null;
+    this.draws = hasWebGl();
     at("surface").classList.add("empty");
-    this.hint = this.viewer ? "Click a place on the map to see its volume."
+    this.hint = this.draws ? "Click a place on the map to see its volume."
       : "Volumes need WebGL 2, which this browser has not.";
-    this.load = newestOnly(async (slots) => {
-      at("surface").parentElement.setAttribute("aria-busy", "true");
-      await this.fetch(slots).finally(() => at("surface").parentElement.removeAttribute("aria-busy"));
+    this.stale = new Set();
+    this.refresh = newestOnly(async () => {
+      const frame = at("surface").parentElement;
+      frame.setAttribute("aria-busy", "true");
+      await this.fetch().finally(() => frame.removeAttribute("aria-busy"));
     }, fail);
     at("pin").addEventListener("click", () => this.pin());
     at("unpin").addEventListener("click", () => this.unpin());
-    at("contour").addEventListener("input", () => this.load([0, 1]));
+    at("contour").addEventListener("input", () => this.load(0, 1));
   }
 
   // Another run: its boxes may be of another size.
@@ -44,15 +47,15 @@ export class Volumes {
 
   // Shows a volume; `of` as the server has it.
   show(of, title, colour = null) {
-    if (!this.viewer) return;
+    if (!this.draws) return;
     this.shown[0] = { of, title, colour, run: this.run };
-    this.load([0]);
+    this.load(0);
   }
 
   pin() {
     this.shown[1] = this.shown[0];
     at("unpin").hidden = false;
-    this.load([1]);
+    this.load(1);
   }
 
   unpin() {
@@ -67,14 +70,24 @@ export class Volumes {
     return this.share === null ? null : Math.min(Math.max(this.share * wider, 1e-5), 0.9);
   }
 
-  async fetch(slots) {
-    for (const slot of slots.filter((one) => this.shown[one])) {
-      const { of, run, colour } = this.shown[slot];
+  load(...slots) {
+    slots.forEach((slot) => this.stale.add(slot));
+    this.refresh();
+  }
+
+  async fetch() {
+    for (const slot of [...this.stale]) {
+      this.stale.delete(slot);
+      const one = this.shown[slot];
+      if (!one) continue;
+      const { of, run, colour } = one;
       const drawn = await askNumbers(`runs/${run}/volume`, { of, enclosed: this.enclosed });
+      if (one !== this.shown[slot]) continue;
       this.share ??= drawn.meta.asked;
+      this.viewer ??= new (await drawing()).Viewer(at("surface"));
       at("surface").classList.remove("empty");
-      this.viewer.set(slot, drawn, colour ?? theme(slot ? "other" : "accent"));
-      this.shown[slot].meta = drawn.meta;
+      this.viewer.set(slot, drawn, colour ?? theme(slot ? "second" : "first"));
+      one.meta = drawn.meta;
       at("pin").disabled = false;
     }
     this.describe();
