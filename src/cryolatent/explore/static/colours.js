@@ -1,13 +1,12 @@
-// Colours: groups as the report has them, numbers from dark to light, and what the theme says.
+// Colours: groups as the report has them, numbers from blue to yellow, and what the theme says.
 
 export const GROUPS = [
   "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b5ea7", "#8c6d31",
 ];
 export const GREY = "#8b929b";
-// matplotlib's viridis (CC0) at equal steps
+// Blue to yellow by way of red: none so dark or so light that it vanishes on either paper.
 const RAMP = [
-  [68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140], [40, 174, 128],
-  [94, 201, 98], [173, 220, 48], [253, 231, 37],
+  [59, 111, 212], [123, 95, 201], [194, 90, 168], [232, 105, 111], [240, 150, 63], [229, 188, 48],
 ];
 
 export function theme(name) {
