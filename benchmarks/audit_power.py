@@ -92,7 +92,9 @@ def one(kind: str, seed: int, work: Path) -> dict:
     began = time.process_time()
     for name, own in latents.items():
         subject = Given(name, stack.ids, own)
-        found = [audit.ask(subject) for audit in controls(subject, stack, config, folder / "audit")]
+        run = believing if name == "believing run" else None
+        asked = controls(subject, stack, config, folder / "audit", run=run)
+        found = [audit.ask(subject) for audit in asked]
         verdicts = {finding.name: finding.verdict for finding in found}
         row["verdicts"][name] = verdicts | {"trust": trust(name, found).verdict}
         row["numbers"][name] = {"dimensions": own.shape[1]} | {
@@ -130,15 +132,15 @@ def measure(work: Path, sets: int, first: int) -> None:
 def table() -> str:
     """Verdicts by kind and latents, as Markdown."""
     lines = [
-        "| set, signal-to-noise ratio | latents | sets | reality | confirmation | agreement | "
-        "together |",
-        "|---|---|---:|---|---|---|---|",
+        "| set, signal-to-noise ratio | latents | sets | reality | null | confirmation | "
+        "agreement | together |",
+        "|---|---|---:|---|---|---|---|---|",
     ]
     for kind in KINDS:
         mine = [row for row in rows() if row["kind"] == kind]
         for name in mine[0]["verdicts"] if mine else ():
             columns = []
-            for audit in ("reality", "confirmation", "agreement", "trust"):
+            for audit in ("reality", "null", "confirmation", "agreement", "trust"):
                 verdicts = [row["verdicts"][name][audit] for row in mine]
                 counted = (f"{v} {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
                 columns.append(", ".join(counted))
