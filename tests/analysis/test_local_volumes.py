@@ -117,5 +117,6 @@ def test_a_run_of_too_few_particles_is_refused_as_that(tmp_path):
 def test_few_particles_need_no_option(tmp_path):
     stack = small_stack(tmp_path / "data", particles=32)
     run = finished_run(tmp_path / "run", torch.randn(len(stack), 2), stack)
-    made = local_volumes(run, tmp_path / "out", clusters=1)
+    assert local_volumes(run, tmp_path / "one", clusters=1).volumes[0].effective_particles == 32
+    made = local_volumes(run, tmp_path / "out", at=(str(stack.ids[3]),))
     assert made.volumes[0].effective_particles == pytest.approx(20, rel=0.1)

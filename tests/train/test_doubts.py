@@ -11,11 +11,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from builders import exact_config, small_stack
+from cryolatent.analysis.words import found
 from cryolatent.data import ParticleStack
 from cryolatent.io import read_arrays
 from cryolatent.models.nuisances import TRUSTED
 from cryolatent.physics import turned
-from cryolatent.runs.found import found
 from cryolatent.runs.inputs import nuisances_of, said_of_inputs
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore

@@ -14,7 +14,7 @@ from cryolatent.runs.run import Run
 from cryolatent.sessions.training import begin, train
 from cryolatent.simulate.truth import Truth
 from cryolatent.train import Watch
-from cryolatent.train.em.results import first_tensors, start_search
+from cryolatent.train.em.results import finished, first_tensors, start_search
 from cryolatent.train.em.states import States, _contrasts, _to_consensus, march, without_empty
 from cryolatent.train.em.volumes import MaskedVolumes
 
@@ -51,15 +51,14 @@ def test_populations_are_those_of_the_particles(tmp_path: Path, share: float) ->
     train(run, stack)
     run = Run.open(run.path)
     truth = read_arrays(tmp_path / "data" / "truth" / "truth.npz", ["state"])["state"]
-    populations = run.latents().distribution.mean.mean(0).sort(descending=True).values
+    populations = run.latents().distribution.mean.mean(0)
     assert len(populations) == len(STATES)
     common = (truth == truth[0]).mean()
     expected = torch.tensor([max(common, 1 - common), min(common, 1 - common)]).float()
-    torch.testing.assert_close(
-        populations.sort(descending=True).values, expected, rtol=0, atol=0.03
-    )
+    # state 0 is the one of the most particles
+    torch.testing.assert_close(populations, expected, rtol=0, atol=0.03)
     # the prior too: it is what a particle without information is given
-    weights = run.checkpoint().tensors["posterior.log_weights"].exp().sort(descending=True).values
+    weights = run.checkpoint().tensors["posterior.log_weights"].exp()
     torch.testing.assert_close(weights, expected, rtol=0, atol=0.03)
 
 
@@ -97,3 +96,11 @@ def test_weights_follow_the_particles(tmp_path: Path) -> None:
     torch.testing.assert_close(fewer.log_weights, found.log_weights, rtol=0, atol=1e-3)
     assert without_empty(search, found) is found
     assert float(found.log_weights.exp()[0]) == pytest.approx(expected, abs=0.03)
+    # a finished run has the state of the most particles first, here what was the second
+    swapped = torch.einsum("czyx,cf->fzyx", volumes[[1, 0]], _contrasts(2))
+    rare_first = States(found.space, swapped, found.log_weights.flip(0))
+    system = finished(stack, search, rare_first)
+    assert (system.posterior.log_weights.diff() <= 0).all()
+    decoded = system.model.decoder.volume(torch.eye(2))
+    common = found.lattice.to_volumes(found.values(), 1)[:1]
+    torch.testing.assert_close(decoded[:1], common, rtol=1e-3, atol=1e-3 * float(common.std()))

@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from builders import exact_config, small_stack
+from cryolatent.analysis import read_summary
 from cryolatent.analysis.halves import write_halves
 from cryolatent.cli.main import run as cryolatent
 from cryolatent.data import open_star
+from cryolatent.io import read_volume
+from cryolatent.physics import fourier_shell_correlation
+from cryolatent.runs.run import Run
 from cryolatent.sessions.crossfit import cross_fit, matched
 from cryolatent.sessions.training import begin, train
 from cryolatent.train import Watch
@@ -51,23 +55,40 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_states_agree_between_halves(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["halves", str(two / "run"), "-o", str(two / "halves")]
+    halves = two / "run" / "halves"
+    command = ["halves", str(two / "run"), "-o", str(halves)]
     assert cryolatent(command) == 0
     told = capsys.readouterr().out
     assert "state 1: " in told
     assert "FSC 0.143" in told
-    rows = json.loads((two / "halves" / "halves.json").read_text())
+    rows = json.loads((halves / "halves.json").read_text())
     assert len(rows) == len(STATES)
     for row in rows:
         assert np.mean(row["fsc"][1:6]) > 0.8
         assert row["populations"] == pytest.approx([0.5, 0.5], abs=0.08)
-    ids = [set(latents_of(two / "halves" / name)) for name in ("half1", "half2")]
+    ids = [set(latents_of(halves / name)) for name in ("half1", "half2")]
     assert not ids[0] & ids[1]
     assert len(ids[0] | ids[1]) == 700
     # what is finished is kept
-    before = (two / "halves" / "half1" / "manifest.json").stat().st_mtime_ns
+    before = (halves / "half1" / "manifest.json").stat().st_mtime_ns
     assert cryolatent(command) == 0
-    assert (two / "halves" / "half1" / "manifest.json").stat().st_mtime_ns == before
+    assert (halves / "half1" / "manifest.json").stat().st_mtime_ns == before
+    # an analysis makes its half-maps by them
+    capsys.readouterr()
+    assert cryolatent(["analyze", str(two / "run"), "--halves"]) == 0
+    assert "(halves trained apart)" in capsys.readouterr().out
+    assert (halves / "half1" / "manifest.json").stat().st_mtime_ns == before
+    run = Run.open(two / "run")
+    for cluster in read_summary(run).clusters:
+        assert cluster.measured is not None
+        assert cluster.measured.independent
+        assert np.mean(cluster.measured.fsc[1:6]) > 0.8
+        assert cluster.measured.others < 0.1
+        ours, model = (
+            torch.from_numpy(read_volume(run.path / str(name))[0])
+            for name in (cluster.measured.file, cluster.volume)
+        )
+        assert fourier_shell_correlation(ours, model)[1:6].mean() > 0.9
 
 
 def latents_of(path: Path) -> list[str]:

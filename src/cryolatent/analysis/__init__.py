@@ -21,11 +21,12 @@ from cryolatent.analysis.reconstruction import (
     reconstruct,
     write_reconstruction,
 )
-from cryolatent.analysis.summary import Estimate, Summary, read_summary
+from cryolatent.analysis.summary import Cluster, Estimate, Summary, read_summary
 from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
 
 __all__ = [
     "Agreement",
+    "Cluster",
     "Estimate",
     "Exported",
     "LocalVolumes",

@@ -1,10 +1,7 @@
-"""Analyse a finished run: maps, clusters, volumes, and the truth where it is known."""
+"""Analyse a finished run: maps, states or clusters, volumes, and the truth where it is known."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,67 +9,28 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from cryolatent.analysis.against_truth import Matched, against_truth, compare_with_truth
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
 from cryolatent.analysis.embedding import latent_points, principal_components, umap_coordinates
-from cryolatent.analysis.motion import (
-    FEWEST,
-    explained_variance,
-    predicted_coordinate,
-    rank_correlation,
-)
+from cryolatent.analysis.groups import describe_groups
 from cryolatent.analysis.movement import table_movement
-from cryolatent.analysis.oracle import Oracle, oracle
-from cryolatent.analysis.refined import compare_refined
-from cryolatent.analysis.summary import (
-    Cluster,
-    Estimate,
-    MotionComparison,
-    RefinedComparison,
-    Summary,
-    TruthComparison,
-    write_summary,
-)
-from cryolatent.analysis.truth import fsc_area, per_image_fsc, rand_index
-from cryolatent.data import ParticleStack
+from cryolatent.analysis.state_maps import Members, halved_members, own_members, write_state_maps
+from cryolatent.analysis.summary import Cluster, Estimate, Summary, write_summary
 from cryolatent.errors import InputError
-from cryolatent.io import read_volume, write_volume
+from cryolatent.io import write_volume
 from cryolatent.io.files import void, write_atomically
 from cryolatent.models import Decoder
 from cryolatent.models.latents import Latents
 from cryolatent.models.mistaken import mistakable
-from cryolatent.physics import fourier_shell_correlation, resolution_angstrom
+from cryolatent.progress import Stage, silent
 from cryolatent.runs.run import Run
+from cryolatent.sessions.crossfit import CrossFit
 from cryolatent.sessions.systems import restore
-from cryolatent.simulate.truth import JUNK, Truth
+from cryolatent.simulate.truth import Truth
 
-FSC_PARTICLES = 100
-
-
-@dataclass(frozen=True)
-class Matched:
-    """A truth brought into the order of a run's particles.
-
-    Args:
-        truth: The truth.
-        rows: Position of each particle of the run in the truth.
-    """
-
-    truth: Truth
-    rows: np.ndarray
-
-    @property
-    def state(self) -> np.ndarray:
-        """True state of each particle of the run."""
-        return self.truth.state[self.rows]
-
-    @property
-    def angle_degrees(self) -> np.ndarray | None:
-        """True angle of each particle's moving part, NaN where it has none; None without motion."""
-        if self.truth.motion is None:
-            return None
-        angles = np.where(self.truth.moves, self.truth.motion.angle_degrees, np.nan)
-        return angles[self.rows]
+PLANE = 2
+"""Dimensions that need no embedding to be drawn."""
 
 
 def analyze(
@@ -81,23 +39,29 @@ def analyze(
     clusters: int | None = None,
     truth: Path | None = None,
     seed: int = 0,
-    tell: Callable[[str], None] = lambda stage: None,
+    maps: bool = True,
+    halves: CrossFit | None = None,
+    stage: Stage = silent,
 ) -> Summary:
-    """Write ``analysis/``: ``embedding.parquet``, ``volumes/*.mrc`` and ``summary.json``.
+    """Write ``analysis/``: ``embedding.parquet``, ``volumes``, ``maps`` and ``summary.json``.
 
     Args:
         run: A finished run.
         clusters: Number of clusters; if left out those of the states that the run has read, or six.
         truth: Truth folder of the simulation that the particles come from.
         seed: Fixes UMAP, k-means and the choice of particles for the FSC.
-        tell: Called with the name of each stage.
+        maps: Whether to reconstruct the maps of the groups' own particles.
+        halves: Models of as many states, trained on each half of the particles apart, so that
+            half-maps know nothing of each other; without, they share the run's poses and
+            probabilities.
+        stage: Told of the progress.
 
     Returns:
         The findings, which are also written.
 
     Raises:
-        InputError: If the run is not finished or has fewer than three particles, or the truth is
-            not of its particles.
+        InputError: If the run is not finished or has fewer than three particles, the truth is
+            not of its particles, or the halves' states are not the run's.
     """
     latents = run.latents()
     run.check_tables()
@@ -107,41 +71,54 @@ def analyze(
     if truth is not None:
         loaded = Truth.load(truth)
         matched = Matched(loaded, loaded.match(latents.ids, run.path))
-    z = latents.distribution.mean.numpy().astype(float)
-    tell("clusters")
+    advance = stage("states", 1)
     groups = clusters_of(run, clusters, seed)
-    labels = groups.labels
+    advance(1)
+    if halves is not None and (not groups.are_states or len(halves.fsc) != len(groups.medoids)):
+        raise InputError(
+            run.path,
+            f"{len(groups.medoids)} {groups.word}s, and halves of {len(halves.fsc)} states",
+            "halves of the run's own states",
+            "Leave out `halves`.",
+        )
     shown = latent_points(latents)
     components, explained = principal_components(shown)
-    maps = {f"pca_{axis}": components[:, axis] for axis in range(min(2, shown.shape[1]))}
-    if z.shape[1] and not latents.distribution.is_discrete:
-        tell("UMAP")
-        plane = umap_coordinates(z, seed)
-        maps |= {f"umap_{axis}": column for axis, column in enumerate(plane.T)}
+    plane = {f"pca_{axis}": components[:, axis] for axis in range(min(2, shown.shape[1]))}
+    if shown.shape[1] > PLANE and not latents.distribution.is_discrete:
+        advance = stage("UMAP", 1)
+        embedded = umap_coordinates(shown, seed)
+        plane |= {f"umap_{axis}": column for axis, column in enumerate(embedded.T)}
+        advance(1)
     # the summary stands for a complete analysis, so the old one goes before its parts change
     (run.analysis / "summary.json").unlink(missing_ok=True)
-    _write_embedding(run, latents, maps | {"cluster": labels}, matched)
-    tell("volumes")
+    _write_embedding(run, latents, plane | {"cluster": groups.labels}, matched)
     system = restore(run) if run.config.decoder.renders else None
     decoder = None if system is None else system.model.decoder
-    shown_by = None if system is None else decoder_of(run, clusters)
-    found = _write_clusters(run, shown_by, latents, groups)
+    found = describe_groups(latents, groups)
+    found = _write_volumes(run, None if system is None else decoder_of(run, groups), groups, found)
+    if maps and run.manifest.domain == "particles":
+        found = _write_maps(run, groups, found, halves, stage)
+    compared = None
     if matched is not None:
-        tell("truth")
-        found = [_against_truth(run, cluster, labels, matched) for cluster in found]
+        advance = stage("truth", 1)
+        found = [against_truth(run, cluster, groups.labels, matched) for cluster in found]
+        compared = compare_with_truth(run, decoder, latents, groups.labels, matched, seed)
+        advance(1)
     summary = Summary(
         run=run.name,
         posterior=run.config.posterior.kind,
-        particles=len(z),
-        z_dim=z.shape[1],
+        particles=len(latents.ids),
+        z_dim=latents.distribution.mean.shape[1],
         elbo=_mean(latents.elbo),
         kl=_mean(latents.kl if latents.distribution.is_bound else None),
         log_joint=_mean(latents.log_joint),
         pca_explained=tuple(explained.tolist()),
         clusters=tuple(found),
+        are_states=groups.are_states,
+        junk=int((latents.is_particle < 0.5).sum()),
         clusters_asked=clusters,
         seed=seed,
-        truth=None if matched is None else _compare(run, decoder, latents, labels, matched, seed),
+        truth=compared,
         table_movement=table_movement(run),
         mistakable=mistakable(system, run.open_stack().select_ids(latents.ids))
         if run.config.method.solves_volumes and system is not None
@@ -167,124 +144,51 @@ def _write_embedding(
     write_atomically(path, lambda partial: void(pq.write_table(table, partial)))
 
 
-@torch.no_grad()
-def _write_clusters(
-    run: Run, decoder: Decoder | None, latents: Latents, groups: Clusters
-) -> list[Cluster]:
-    folder = run.analysis / "volumes"
+def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    found = []
-    for number, medoid in enumerate(groups.medoids):
-        file = folder / f"cluster_{number}.mrc"
-        if decoder is not None:
-            volume = decoder.volume(groups.centres[number][None])[0]
-            write_volume(file, volume.numpy(), run.manifest.pixel_size_angstrom)
-        found.append(
-            Cluster(
-                number=number,
-                size=int((groups.labels == number).sum()),
-                medoid=str(latents.ids[medoid]),
-                volume=None if decoder is None else file.relative_to(run.path).as_posix(),
-            )
-        )
-    return found
+    return folder
 
 
-def _against_truth(run: Run, cluster: Cluster, labels: np.ndarray, matched: Matched) -> Cluster:
-    members = labels == cluster.number
-    states = matched.state[members]
-    names = matched.truth.state_names
-    counts = np.bincount(states[states != JUNK], minlength=len(names))
-    state = int(counts.argmax())
-    if counts[state] <= (states == JUNK).sum():
-        return cluster
-    known = {"nearest_state": names[state], "purity": float(counts[state] / len(states))}
-    if cluster.volume is None:
-        return cluster.model_copy(update=known)
-    volume = torch.from_numpy(read_volume(run.path / cluster.volume)[0])
-    angles = matched.angle_degrees
-    angle = 0.0 if angles is None else float(angles[members][states == state].mean())
-    fsc = fourier_shell_correlation(volume, matched.truth.volume_at(state, angle))
-    manifest = run.manifest
-    last = manifest.box * manifest.pixel_size_angstrom / manifest.shells
-    resolution = max(resolution_angstrom(fsc, manifest.pixel_size_angstrom), last)
-    return cluster.model_copy(
-        update=known
-        | {
-            "fsc": tuple(fsc.tolist()),
-            "resolution_angstrom": resolution,
-        }
+@torch.no_grad()
+def _write_volumes(
+    run: Run, decoder: Decoder | None, groups: Clusters, found: list[Cluster]
+) -> list[Cluster]:
+    """The model's volume of each group, where there is a decoder."""
+    folder = _fresh(run.analysis / "volumes")
+    if decoder is None:
+        return found
+    drawn = []
+    for cluster, centre in zip(found, groups.centres, strict=True):
+        file = folder / f"{groups.word}_{cluster.number}.mrc"
+        volume = decoder.volume(centre[None])[0]
+        write_volume(file, volume.numpy(), run.manifest.pixel_size_angstrom)
+        drawn.append(cluster.model_copy(update={"volume": file.relative_to(run.path).as_posix()}))
+    return drawn
+
+
+def _write_maps(
+    run: Run, groups: Clusters, found: list[Cluster], halves: CrossFit | None, stage: Stage
+) -> list[Cluster]:
+    """The map of each group's own particles."""
+    measured = write_state_maps(
+        _members(run, groups, halves),
+        groups.labels,
+        _fresh(run.analysis / "maps"),
+        groups.word,
+        relative_to=run.path,
+        stage=stage,
     )
+    return [
+        cluster.model_copy(update={"measured": made and made[0]})
+        for cluster, made in zip(found, measured, strict=True)
+    ]
 
 
-def _compare(
-    run: Run,
-    decoder: Decoder | None,
-    latents: Latents,
-    labels: np.ndarray,
-    matched: Matched,
-    seed: int,
-) -> TruthComparison:
-    truth, state = matched.truth, matched.state
-    stack = run.open_stack().select_ids(latents.ids)
-    known = oracle(stack, truth, matched.rows)
-    z = latents.distribution.mean
-    several = len(truth.state_names) > 1
-    return TruthComparison(
-        state_names=truth.state_names,
-        junk=int((state == JUNK).sum()),
-        snr=truth.snr,
-        diameter_to_box=truth.diameter_to_box,
-        ari=rand_index(labels, state) if several else None,
-        oracle_ari=rand_index(known.state, state) if several else None,
-        **({} if decoder is None else _compare_volumes(run, decoder, z, matched, seed)),
-        motion=_compare_motion(z.numpy().astype(float), matched, known, seed),
-        refined=_compare_refined(latents, stack, matched),
-    )
-
-
-def _compare_volumes(
-    run: Run, decoder: Decoder, z: Tensor, matched: Matched, seed: int
-) -> dict[str, Any]:
-    real = np.flatnonzero(matched.state != JUNK)
-    chosen = np.random.default_rng(seed).permutation(real)[:FSC_PARTICLES]
-    volumes = (matched.truth.volume(row) for row in matched.rows[chosen].tolist())
-    curves = per_image_fsc(decoder, z[chosen], volumes)
-    inside = torch.arange(curves.shape[-1]) <= run.manifest.shells
-    return {
-        "fsc_area": mean_estimate(fsc_area(curves).numpy()),
-        "fsc_area_ceiling": float(fsc_area(inside.float())),
-        "fsc_particles": len(chosen),
-    }
-
-
-def _compare_refined(
-    latents: Latents, stack: ParticleStack, matched: Matched
-) -> RefinedComparison | None:
-    if len(stack.poses) != len(stack) or len(matched.truth.poses) != len(matched.truth.state):
-        return None
-    true = matched.truth.poses[torch.from_numpy(matched.rows)]
-    pixel = stack.pixel_size_angstrom
-    return compare_refined(latents.beliefs, stack.poses, true, pixel, matched.state)
-
-
-def _compare_motion(
-    z: np.ndarray, matched: Matched, known: Oracle, seed: int
-) -> MotionComparison | None:
-    motion, angles = matched.truth.motion, matched.angle_degrees
-    if motion is None or angles is None or known.angle_degrees is None:
-        return None
-    moves = np.isfinite(angles)
-    if moves.sum() < FEWEST:
-        return None
-    truth, expected = angles[moves], known.angle_degrees[moves]
-    predicted = predicted_coordinate(z[moves], truth, seed)
-    return MotionComparison(
-        range_degrees=motion.range_degrees,
-        particles=len(truth),
-        r2=explained_variance(truth, predicted),
-        correlation=rank_correlation(truth, predicted),
-        oracle_r2=explained_variance(truth, expected),
-        oracle_correlation=rank_correlation(truth, expected),
-    )
+@torch.no_grad()
+def _members(run: Run, groups: Clusters, halves: CrossFit | None) -> Members:
+    if halves is None:
+        return own_members(run, groups)
+    decoder = decoder_of(run, groups)
+    volumes = torch.cat([decoder.volume(centre[None]) for centre in groups.centres])
+    return halved_members(run, halves, volumes)

@@ -1,4 +1,4 @@
-"""Clusters of particles, read from each particle's own posterior."""
+"""Particles in groups: the states that a run has found, or clusters of its latents."""
 
 from dataclasses import dataclass
 
@@ -19,56 +19,68 @@ CLUSTERS = 6
 
 @dataclass(frozen=True)
 class Clusters:
-    """Particles in groups, the largest first.
+    """Particles in groups: states as the run numbers them, clusters by falling size.
 
     Args:
-        labels: Cluster of each particle.
-        medoids: For each cluster, the particle that stands for it.
-        centres: For each cluster, the latent whose volume is shown.
+        labels: Most probable group of each particle.
+        medoids: For each group, the particle that stands for it.
+        centres: For each group, the latent whose volume is shown.
+        shares: Probability of each particle to be of each group; ones and zeros where nothing says
+            more.
+        are_states: Whether they are states of the run, not clusters of a continuous latent.
     """
 
     labels: Int[np.ndarray, " n"]
     medoids: Int[np.ndarray, " c"]
     centres: Float[Tensor, "c zdim"]
+    shares: Float[Tensor, "n c"]
+    are_states: bool
+
+    @property
+    def word(self) -> str:
+        """What one group is called: ``state`` or ``cluster``."""
+        return "state" if self.are_states else "cluster"
 
 
 def clusters_of(run: Run, clusters: int | None, seed: int) -> Clusters:
-    """Group a run's particles: by the states that it read, if any, or in so many clusters.
+    """Group a run's particles: by the states that it has found, if any, or in so many clusters.
 
     Args:
         run: A finished run.
-        clusters: Number of clusters; if left out the run's own states, or `CLUSTERS` if there are
-            none.
+        clusters: Number of clusters; if left out, or if it is their number, the run's own states;
+            `CLUSTERS` if there are none.
         seed: Fixes the starts.
 
     Returns:
-        Clusters, whose centres `decoder_of` renders.
+        Groups, whose centres `decoder_of` renders.
     """
-    states = run.states() if clusters is None else None
-    latents = run.latents() if states is None else states
+    latents, states = run.latents(), run.states()
+    if states is not None and clusters in (None, states.distribution.mean.shape[1]):
+        latents = states
     return find_clusters(latents.distribution, clusters or CLUSTERS, seed)
 
 
-def decoder_of(run: Run, clusters: int | None) -> Decoder:
+def decoder_of(run: Run, groups: Clusters) -> Decoder:
     """What renders the centres of `clusters_of`.
 
     Args:
         run: A finished run.
-        clusters: As there.
+        groups: Of its particles.
 
     Returns:
         The decoder of the states' volumes, or the run's.
     """
-    states = restore_states(run) if clusters is None else None
+    states = restore_states(run) if groups.are_states else None
     return (restore(run) if states is None else states).model.decoder
 
 
 def find_clusters(posterior: Distribution, clusters: int, seed: int) -> Clusters:
     """Group particles.
 
-    States of a categorical posterior are clusters already. Normal posteriors with their covariances
-    are read as a mixture of states at points, so a broad posterior counts for little. Means of
-    other posteriors are clustered by k-means, and the particle nearest to the centre is shown.
+    A categorical posterior has groups already, its states, and they keep their numbers; one of no
+    dimensions has a single state. Normal posteriors with their covariances are read as a mixture of
+    states at points, so a broad posterior counts for little. Means of other posteriors are
+    clustered by k-means, and the particle nearest to the centre is shown.
 
     Args:
         posterior: One row per particle.
@@ -76,20 +88,23 @@ def find_clusters(posterior: Distribution, clusters: int, seed: int) -> Clusters
         seed: Fixes the starts.
 
     Returns:
-        Clusters without empty ones; one of latents of no dimensions.
+        Groups; clusters without empty ones.
     """
     z = posterior.mean
     if not z.shape[1]:
-        return Clusters(np.zeros(len(z), dtype=int), np.zeros(1, dtype=int), z[:1])
+        first = np.zeros(1, dtype=int)
+        return Clusters(np.zeros(len(z), dtype=int), first, z[:1], torch.ones(len(z), 1), True)
     if posterior.is_discrete:
-        return _ordered(z, torch.eye(z.shape[1]))
+        labels, medoids = z.argmax(dim=1).numpy(), z.argmax(dim=0).numpy()
+        return Clusters(labels, medoids, torch.eye(z.shape[1]), z, are_states=True)
     covariance = posterior.covariance_or_none
     if covariance is not None:
         gram, inner = likelihood_terms(z, covariance)
         mixture = fit_mixture(gram, inner, z, min(clusters, len(z)), seed=seed)
         return _ordered(mixture.moments(gram, inner).posterior.mean, mixture.points)
     labels, medoids = cluster_latents(z.numpy().astype(float), clusters, seed)
-    return Clusters(labels, medoids, z[torch.from_numpy(medoids)])
+    shares = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), len(medoids)).float()
+    return Clusters(labels, medoids, z[torch.from_numpy(medoids)], shares, are_states=False)
 
 
 def _ordered(shares: Float[Tensor, "n k"], centres: Float[Tensor, "k zdim"]) -> Clusters:
@@ -98,5 +113,6 @@ def _ordered(shares: Float[Tensor, "n k"], centres: Float[Tensor, "k zdim"]) -> 
     order = sizes.argsort(descending=True, stable=True)[: int((sizes > 0).sum())]
     rank = torch.full_like(sizes, -1)
     rank[order] = torch.arange(len(order))
-    medoids = shares[:, order].argmax(dim=0)
-    return Clusters(rank[best].numpy(), medoids.numpy(), centres[order])
+    shares = shares[:, order]
+    medoids = shares.argmax(dim=0).numpy()
+    return Clusters(rank[best].numpy(), medoids, centres[order], shares, are_states=False)

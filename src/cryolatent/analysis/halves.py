@@ -4,13 +4,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from cryolatent.analysis.reconstruction import RESOLVED, have_in_common
 from cryolatent.io import write_volume
 from cryolatent.io.files import write_text_atomically
 from cryolatent.physics import resolution_angstrom
 from cryolatent.sessions.crossfit import NAMES, CrossFit
-
-NOTHING = 0.5
-"""Correlation in the lowest shells below which two halves have nothing in common."""
 
 
 class HalfState(BaseModel):
@@ -46,14 +44,14 @@ def write_halves(found: CrossFit, folder: Path) -> list[HalfState]:
     for number, curve in enumerate(found.fsc):
         for name, volumes in zip(NAMES, found.volumes, strict=True):
             write_volume(folder / f"state_{number}_{name}.mrc", volumes[number].numpy(), pixel)
-        common = float(curve[1:4].mean()) > NOTHING
+        common = have_in_common(curve)
         first, second = found.populations[:, number].tolist()
         rows.append(
             HalfState(
                 number=number,
                 populations=(first, second),
                 fsc=tuple(curve.tolist()),
-                resolution_angstrom=resolution_angstrom(curve, pixel, 0.143) if common else None,
+                resolution_angstrom=resolution_angstrom(curve, pixel, RESOLVED) if common else None,
             )
         )
     lines = ",\n".join(row.model_dump_json() for row in rows)

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.analysis.summary import Record
 from cryolatent.data import ParticleStack
 from cryolatent.data.backprojection import backproject, noise_spectrum
 from cryolatent.data.contrast import warn_of_contrast
@@ -23,11 +22,14 @@ from cryolatent.physics.reconstruction import (
     signal_to_noise,
 )
 from cryolatent.progress import Stage, silent
+from cryolatent.runs.finding import Record
 from cryolatent.runs.run import Run
 
 FEWEST = 10
 RESOLVED = 0.143
 AUTO = "auto"
+IN_COMMON, LOWEST = 0.5, slice(1, 4)
+"""Mean correlation in the lowest shells below which two half-maps have nothing in common."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ class ReconstructionSummary(Record):
     images_per_second: float
     """Speed of the pass over the images."""
 
+    @property
+    def reached_angstrom(self) -> float | None:
+        """The resolution; None if the half-maps have nothing in common."""
+        counts = torch.tensor(self.fsc_corrected or self.fsc)
+        return self.resolution_angstrom if have_in_common(counts) else None
+
     @staticmethod
     def of(made: Reconstruction) -> "ReconstructionSummary":
         """Summarise a reconstruction.
@@ -134,7 +142,7 @@ def reconstruct(
     stack: ParticleStack,
     *,
     weights: Float[Tensor, " n"] | None = None,
-    mask: str | Path | None = None,
+    mask: str | Path | Float[Tensor, "z y x"] | None = None,
     seed: int = 0,
     stage: Stage = silent,
 ) -> Reconstruction:
@@ -147,7 +155,7 @@ def reconstruct(
     Args:
         stack: The particles; halves are those that the source assigned, or else random.
         weights: How often each particle counts; once by default, and those at zero not at all.
-        mask: MRC file of a mask, or ``auto`` to make one from the map.
+        mask: A mask, the MRC file of one, or ``auto`` to make one from the map.
         seed: Fixes random halves and random phases.
         stage: Told of the progress.
 
@@ -158,7 +166,7 @@ def reconstruct(
         InputError: If a half has fewer than ten particles, an image cannot be used, or the mask
             does not fit.
     """
-    given = None if mask is None or mask == AUTO else _given_mask(Path(mask), stack)
+    given = _given_mask(mask, stack)
     halves = stack.split(seed)
     if weights is not None:
         halves = tuple(half[weights[half] > 0] for half in halves)
@@ -186,7 +194,7 @@ def reconstruct(
     advance(2)
     last = stack.disc.radius
     plain = _within(fourier_shell_correlation(*maps), last)
-    if mask == AUTO:
+    if isinstance(mask, str) and mask == AUTO:
         given = _found_mask(stack, maps, plain)
     behind = None if given is None else _behind(given, maps, last, seed)
     advance(3)
@@ -212,6 +220,18 @@ def reconstruct(
         last_shell=last,
         pixel_size_angstrom=stack.pixel_size_angstrom,
     )
+
+
+def have_in_common(fsc: Float[Tensor, " shells"]) -> bool:
+    """Whether two half-maps show one thing at all.
+
+    Args:
+        fsc: Their correlation.
+
+    Returns:
+        False if they are unlike even in the lowest shells, as those of noise are.
+    """
+    return float(fsc[LOWEST].mean()) > IN_COMMON
 
 
 def write_reconstruction(
@@ -295,5 +315,12 @@ def _within(curve: Float[Tensor, " shells"], last: int) -> Float[Tensor, " shell
     return torch.where(torch.arange(len(curve)) <= last, curve, 0.0)
 
 
-def _given_mask(path: Path, stack: ParticleStack) -> Float[Tensor, "z y x"]:
-    return torch.from_numpy(read_mask(path, stack.images.box, stack.pixel_size_angstrom))
+def _given_mask(
+    mask: str | Path | Float[Tensor, "z y x"] | None, stack: ParticleStack
+) -> Float[Tensor, "z y x"] | None:
+    """A mask that is there already: none is, or it is made from the map later."""
+    if isinstance(mask, Tensor):
+        return mask
+    if mask is None or mask == AUTO:
+        return None
+    return torch.from_numpy(read_mask(Path(mask), stack.images.box, stack.pixel_size_angstrom))

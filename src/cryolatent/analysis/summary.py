@@ -8,14 +8,56 @@ from cryolatent.runs.finding import Estimate, Record
 from cryolatent.runs.run import Run
 
 
+class MeasuredMap(Record):
+    """The map of a state's or cluster's own particles, each weighted by its probability."""
+
+    file: str
+    """The map, relative to the run directory; its half-maps end in ``_half1`` and ``_half2``."""
+
+    effective_particles: float
+    """Square of the sum of the weights over the sum of their squares."""
+
+    others: float
+    """Share of the weight that particles have which are more probably of another state."""
+
+    independent: bool
+    """Whether nothing that entered a half-map, poses and probabilities included, knew of the other
+    half."""
+
+    resolution_angstrom: float | None
+    """Where the half-maps' correlation falls below 0.143, in Å; None if they have nothing in
+    common."""
+
+    fsc: tuple[float, ...]
+    """That correlation, shells 0 to box / 2 - 1; behind the run's mask and corrected for it by
+    random phases, if there is one."""
+
+    masked: bool
+    """Whether there is one."""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether too much of it is another state's."""
+        return self.others > MOST_OF_OTHERS
+
+
 class Cluster(Record):
-    """A cluster of latents and the volume decoded at its medoid."""
+    """A state, or a cluster of latents; the volume of the model, and the particles' own map."""
 
     number: int
-    """Counted from zero."""
+    """Counted from zero; that of ``share0 ...`` in every file, if it is a state."""
 
     size: int
-    """Number of particles."""
+    """Number of particles of which it is the most probable, those that may be none included."""
+
+    population: Estimate | None = None
+    """Share of the particles that it has: mean probability, particles that are none left out."""
+
+    certainty: Estimate | None = None
+    """Mean probability of its own particles to be of it; None where nothing says so."""
+
+    measured: MeasuredMap | None = None
+    """The map of its own particles; None if they are too few, or have no images."""
 
     medoid: str
     """Name of the particle nearest to the centre."""
@@ -34,6 +76,10 @@ class Cluster(Record):
 
     resolution_angstrom: float | None = None
     """Where that correlation falls below 0.5, in Å."""
+
+
+MOST_OF_OTHERS = 0.2
+"""Share of a map's weight from particles of other states from which it is not this state's map."""
 
 
 class MotionComparison(Record):
@@ -182,7 +228,13 @@ class Summary(Record):
     """Share of the latents' variance in each principal component."""
 
     clusters: tuple[Cluster, ...]
-    """Clusters, largest first."""
+    """States in the order of their numbers, or clusters, largest first."""
+
+    are_states: bool = False
+    """Whether they are states that the run found, not clusters of a continuous latent."""
+
+    junk: int = 0
+    """Number of particles that are more probably none."""
 
     clusters_asked: int | None
     """Number of clusters asked for; fewer are found if there are fewer distinct latents."""
@@ -198,6 +250,11 @@ class Summary(Record):
 
     table_movement: TableMovement | None = None
     """How far the table moved, if the posterior is one."""
+
+    @property
+    def word(self) -> str:
+        """What one of the groups is called: ``state`` or ``cluster``."""
+        return "state" if self.are_states else "cluster"
 
 
 def write_summary(run: Run, summary: Summary) -> None:

@@ -11,6 +11,7 @@ from cryolatent.cli.exploring import explore
 from cryolatent.cli.halves import halves
 from cryolatent.cli.importing import importing
 from cryolatent.cli.mnist import mnist
+from cryolatent.cli.results import analyze, export, report, volumes
 from cryolatent.config.flags import given, train_flags
 from cryolatent.config.infer import InferConfig
 from cryolatent.config.reading import PrepareConfig, ReadingConfig, TablesConfig
@@ -33,8 +34,9 @@ app.command(halves)
 app.command(audit)
 app.command(explore)
 app.command(importing)
+for command in (analyze, report, volumes, export):
+    app.command(command)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
-Relocate = Annotated[tuple[str, ...], Parameter(negative="")]
 
 
 @app.command
@@ -175,11 +177,11 @@ def train(
         Continue the run in --output; of the other options only --epochs, --datadir, --memory and
         --relocate may differ.
     """
+    from cryolatent.analysis.words import found
     from cryolatent.cli.progress import tell, training_watch
     from cryolatent.cli.training import resume_run
     from cryolatent.data import open_particles
     from cryolatent.data.adequacy import too_little
-    from cryolatent.runs.found import found
     from cryolatent.runs.run import Run
     from cryolatent.sessions.training import begin
     from cryolatent.sessions.training import train as run_training
@@ -270,84 +272,6 @@ def infer(
             "ELBO of the fitted distributions less that of the encoder's, 95 % interval"
         )
     print(f"wrote {output}: {len(stack)} particles")
-
-
-@app.command
-def analyze(
-    run: Path,
-    *,
-    clusters: int | None = None,
-    truth: Path | None = None,
-    seed: int = 0,
-    relocate: Relocate = (),
-) -> None:
-    """Map and cluster a run's latents and write volumes at the clusters' medoids.
-
-    ```
-    cryolatent analyze run/ --clusters 5 --truth data/truth
-    ```
-
-    Parameters
-    ----------
-    run
-        A finished run.
-    clusters
-        Number of clusters; if left out the states that the run has found, or six.
-    truth
-        Truth folder of the simulation that the particles come from.
-    seed
-        Fixes UMAP and k-means.
-    relocate
-        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
-    """
-    from cryolatent.analysis import analyze as run_analysis
-    from cryolatent.cli.progress import console
-    from cryolatent.cli.tables import print_comparison
-    from cryolatent.runs.run import Run
-
-    for option, value, least in (
-        ("--clusters", 1 if clusters is None else clusters, 1),
-        ("--seed", seed, 0),
-    ):
-        if value < least:
-            raise InputError(option, str(value), f"at least {least}", "See --help.")
-    opened = Run.open(run, relocate)
-    with console.status("analysing") as status:
-        summary = run_analysis(
-            opened, clusters=clusters, truth=truth, seed=seed, tell=status.update
-        )
-    print_comparison([opened], [summary])
-    if summary.table_movement is not None and summary.table_movement.remark is not None:
-        print(summary.table_movement.remark)
-    print(f"wrote {run / 'analysis'}. Next: cryolatent report {run}")
-
-
-@app.command
-def report(
-    *runs: Path, output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
-) -> None:
-    """Write one self-contained HTML page on a run, or on several side by side.
-
-    ```
-    cryolatent report encoder/ table/ -o report.html
-    ```
-
-    Parameters
-    ----------
-    runs
-        Analysed runs.
-    output
-        The page; by default report.html in the first run.
-    """
-    from cryolatent.report import render
-    from cryolatent.runs.run import Run
-
-    if not runs:
-        raise InputError(
-            "cryolatent report", "no run", "one or more run directories", "See --help."
-        )
-    page = render([Run.open(run) for run in runs], output or runs[0] / "report.html")
-    print(f"wrote {page}")
 
 
 @app.command
@@ -468,122 +392,3 @@ def backproject(
     print(f"{sum(summary.particles)} particles, {summary.images_per_second:.0f} images per second")
     print(f"resolution {summary.resolution_angstrom:.2f} Å (FSC 0.143{behind})")
     print(f"wrote {', '.join(str(path) for path in sorted(output.iterdir()))}")
-
-
-@app.command
-def volumes(
-    run: Path,
-    *,
-    output: Output,
-    at: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    clusters: int | None = None,
-    effective_particles: int | None = None,
-    seed: int = 0,
-    relocate: Relocate = (),
-) -> None:
-    """Reconstruct the particles around places of a run's latent space, without its decoder.
-
-    Each volume is a backprojection in which particles count by a Gaussian of their latent's
-    distance, with half-maps and their correlation.
-
-    ```
-    cryolatent volumes run/ -o volumes/ --clusters 4
-    cryolatent volumes run/ -o volumes/ --at 000012@particles.mrcs 000047@particles.mrcs
-    ```
-
-    Parameters
-    ----------
-    run
-        A finished run.
-    output
-        New folder for volume_*.mrc, their half-maps and summary.json.
-    at
-        Names of particles, as in the STAR file, around which to reconstruct; the medoids of the
-        clusters if left out.
-    clusters
-        Number of clusters; those of cryolatent analyze at equal number and seed; if left out the
-        states that the run has found, or six.
-    effective_particles
-        Effective number of particles of each volume, which fixes the Gaussian's width; a tenth of
-        all, at least 100, if left out.
-    seed
-        Fixes k-means, random halves and random phases.
-    relocate
-        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
-    """
-    from cryolatent.analysis import local_volumes
-    from cryolatent.cli.progress import bar
-    from cryolatent.runs.run import Run
-
-    for option, value, least in (
-        ("--clusters", 1 if clusters is None else clusters, 1),
-        ("--seed", seed, 0),
-    ):
-        if value < least:
-            raise InputError(option, str(value), f"at least {least}", "See --help.")
-    opened = Run.open(run, relocate)
-    with bar() as stage:
-        made = local_volumes(
-            opened,
-            output,
-            at=at,
-            clusters=clusters,
-            effective=effective_particles,
-            seed=seed,
-            stage=stage,
-        )
-    for volume in made.volumes:
-        found = volume.reconstruction
-        print(
-            f"{output / volume.file}: around {volume.at}, "
-            f"{volume.effective_particles:.0f} effective particles, "
-            f"{found.resolution_angstrom:.2f} Å (FSC 0.143)"
-        )
-    print(f"wrote {output}")
-
-
-@app.command
-def export(
-    run: Path,
-    *,
-    output: Output,
-    select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    keep_poses: Annotated[bool, Parameter(negative="")] = False,
-    relocate: Relocate = (),
-) -> None:
-    """Write chosen particles of a run back as the file they came from.
-
-    Every column that the file had stays as it was, as text; latent means, cluster and evidence are
-    added. Where the run doubted the poses, refined ones stand in the place of the recorded ones,
-    which go to columns of their own (cryolatentRecordedAngleRot ...). A particle of a
-    symmetry-expanded run is written if any of its copies is chosen.
-
-    ```
-    cryolatent export run/ --select cluster=0,2 -o selected.star
-    cryolatent export run/ --select 'z0>0.5' --select 'z1<=2' -o selected.star
-    cryolatent export run/ --select 'share3>0.8' -o selected.cs
-    cryolatent export run/ --select 'is_particle>0.5' -o clean.star
-    cryolatent export run/ --select ids=names.txt -o rows.npy
-    ```
-
-    Parameters
-    ----------
-    run
-        A finished run; clusters need cryolatent analyze.
-    output
-        New file: .star if the run was trained on one, .cs if on one; .npy for row numbers of what
-        the run was given, which --ind reads.
-    select
-        cluster=0,2, ids=FILE (one name a line), or a comparison of z0, z1 ..., share0 ..., elbo or
-        log_joint, is_particle or contrast with a number; all of them if there are several, all
-        particles if left out.
-    keep_poses
-        Leave the recorded poses where they are.
-    relocate
-        OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
-    """
-    from cryolatent.analysis import export as run_export
-    from cryolatent.runs.run import Run
-
-    done = run_export(Run.open(run, relocate), output, select, keep_poses=keep_poses)
-    print(f"wrote {output}: {len(done.rows)} of {done.particles} particles of {done.source}")

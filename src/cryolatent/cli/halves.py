@@ -1,9 +1,14 @@
 """The command of half-maps that know nothing of each other."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from cryolatent.runs.run import Run
+    from cryolatent.sessions.crossfit import CrossFit
+    from cryolatent.train import Watch
 
 
 def halves(
@@ -36,32 +41,14 @@ def halves(
         OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis.halves import write_halves
-    from cryolatent.cli.progress import tell, training_watch
     from cryolatent.errors import InputError
     from cryolatent.runs.run import Run
-    from cryolatent.sessions.crossfit import cross_fit
-    from cryolatent.train import Watch
 
     opened = Run.open(run, relocate)
     opened.check_finished()
-    if not opened.config.method.solves_volumes:
-        kind = opened.config.posterior.kind
-        way_out = "Train one: cryolatent train PARTICLES -o RUN."
-        raise InputError(run, f"a run of posterior {kind}", "exact or categorical", way_out)
     if states is not None and states < 1:
         raise InputError("--states", str(states), "at least 1", "Leave it out.")
-    latents = opened.latents()
-    shown = latents if latents.distribution.is_discrete else opened.states()
-    own = 1 if shown is None else shown.distribution.mean.shape[1]
-    stack = opened.open_stack().select_ids(latents.ids)
-    with training_watch() as watch:
-
-        def named(name: str) -> Watch:
-            tell(name)
-            return watch
-
-        config = opened.config.placed(opened.moves.find, "method")
-        found = cross_fit(stack, config, states or own, output, watch=named)
+    found = trained_halves(opened, states or states_of(opened) or 1, output)
     for row in write_halves(found, output):
         shares = " and ".join(f"{100 * share:.0f}" for share in row.populations)
         agreed = (
@@ -71,3 +58,53 @@ def halves(
         )
         print(f"state {row.number}: {shares} % of the halves; {agreed}")
     print(f"wrote {output}")
+
+
+def states_of(run: "Run") -> int | None:
+    """How many states a run has found.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Their number, 1 of a run without dimensions; None if it found a continuum alone.
+    """
+    latents, states = run.latents(), run.states()
+    shown = latents if latents.distribution.is_discrete else states
+    if shown is not None:
+        return shown.distribution.mean.shape[1]
+    return None if latents.distribution.mean.shape[1] else 1
+
+
+def trained_halves(run: "Run", states: int, output: Path) -> "CrossFit":
+    """Train on each half of a run's particles, and tell how far it has come.
+
+    Args:
+        run: A finished run.
+        states: Number of states of each half.
+        output: Folder of the halves' runs.
+
+    Returns:
+        Matched states.
+
+    Raises:
+        InputError: If the run's method is no expectation maximisation, or the folder holds
+            something else.
+    """
+    from cryolatent.cli.progress import tell, training_watch
+    from cryolatent.errors import InputError
+    from cryolatent.sessions.crossfit import cross_fit
+
+    if not run.config.method.solves_volumes:
+        kind = run.config.posterior.kind
+        way_out = "Train one: cryolatent train PARTICLES -o RUN."
+        raise InputError(run.path, f"a run of posterior {kind}", "exact or categorical", way_out)
+    stack = run.open_stack().select_ids(run.latents().ids)
+    config = run.config.placed(run.moves.find, "method")
+    with training_watch() as watch:
+
+        def named(name: str) -> "Watch":
+            tell(name)
+            return watch
+
+        return cross_fit(stack, config, states, output, watch=named)

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from cryolatent.analysis import Estimate, Summary
+from cryolatent.analysis import Cluster, Estimate, Summary
 from cryolatent.audits.trust import Trust
 from cryolatent.data.contrast import DOUBT, contrast_evidence
 from cryolatent.prepare.checks import ParticleFinding
@@ -22,7 +22,7 @@ MOTION = (
     "the Bayes oracle does at the true poses"
 )
 SCORES: dict[str, Callable[[Summary], Estimate | None]] = {
-    "ELBO": lambda summary: summary.elbo,
+    "evidence": lambda summary: summary.elbo,
     "log joint density (MAP)": lambda summary: summary.log_joint,
 }
 FINDINGS = 20
@@ -31,27 +31,28 @@ AREA = "mean area under the per-image FSC of the largest possible"
 
 
 def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
-    """Print one row per run: evidence, agreement with the truth, volumes, time.
+    """Print one row per run: agreement with the truth where it is known, evidence, time.
 
     Args:
         runs: Analysed runs.
         summaries: Their findings.
     """
     truths = [summary.truth for summary in summaries]
+    known = any(truths)
     moves = any(truth and truth.motion for truth in truths)
-    sorts = not moves or any(truth and truth.ari for truth in truths)
-    measures = ["ARI", "oracle"] * sorts + ["motion", "oracle"] * moves + ["FSC area"]
+    sorts = any(truth and truth.ari for truth in truths)
+    measures = ["ARI", "oracle"] * sorts + ["motion", "oracle"] * moves + ["FSC area"] * known
     scores = [name for name, of in SCORES.items() if any(map(of, summaries))]
-    notes = [*[f"{name} in nats per particle" for name in scores], *[ARI] * sorts]
-    notes += [*[MOTION] * moves, AREA]
+    notes = [*[ARI] * sorts, *[MOTION] * moves, *[AREA] * known]
+    notes += [*[f"{name} in nats per particle" for name in scores], "± half of the 95 % interval"]
     table = Table(
-        caption="; ".join([*notes, "± half of the 95 % interval"]),
+        caption="; ".join(notes),
         caption_justify="left",
         box=SIMPLE,
         collapse_padding=True,
         pad_edge=False,
     )
-    for column in ["run", *scores, *measures, "time", "CPU"]:
+    for column in ["run", *measures, *scores, "time", "CPU"]:
         table.add_column(column, justify="left" if column == "run" else "right", no_wrap=True)
     for run, summary, truth in zip(runs, summaries, truths, strict=True):
         against = ["-"] * len(measures)
@@ -70,8 +71,45 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
         times = [f"{last[0][key]:.0f} s" for key in keys] if last else ["-", "-"]
         found = [SCORES[name](summary) for name in scores]
         values = ["-" if score is None else _text(score, 1) for score in found]
-        table.add_row(run.name, *values, *against, *times)
+        table.add_row(run.name, *against, *values, *times)
     Console().print(table)
+
+
+def print_groups(summary: Summary) -> None:
+    """Print one row per state or cluster: population, certainty, and the map of its own particles.
+
+    Args:
+        summary: The findings of a run.
+    """
+    maps = any(cluster.measured for cluster in summary.clusters)
+    sure = any(cluster.certainty for cluster in summary.clusters)
+    columns = [summary.word, "population", *["certain"] * sure, "particles"]
+    columns += ["effective", "FSC 0.143", "others"] * maps
+    table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for cluster in summary.clusters:
+        row = [str(cluster.number), _share(cluster.population)]
+        row += [f"{cluster.certainty.value:.3f}" if cluster.certainty else "-"] * sure
+        row += [f"{cluster.size:,}", *_map_cells(cluster) * maps]
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _map_cells(cluster: Cluster) -> list[str]:
+    measured = cluster.measured
+    if measured is None:
+        return ["-", "no map", "-"]
+    resolution = measured.resolution_angstrom
+    reached = "nothing" if resolution is None else f"{resolution:.1f} Å"
+    return [f"{measured.effective_particles:.0f}", reached, f"{100 * measured.others:.1f} %"]
+
+
+def _share(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    low, value, high = (100 * v for v in (estimate.low, estimate.value, estimate.high))
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def print_experiments(experiments: Sequence[Experiment]) -> None:

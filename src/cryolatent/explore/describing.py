@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cryolatent.analysis.export import export_kinds
+from cryolatent.analysis.words import found
 from cryolatent.explore.explored import Explored
 from cryolatent.report.maps import axis_names
-from cryolatent.runs.found import found
 
 TITLES = {"umap": "UMAP", "pca": "PCA"}
 HEIGHTS = {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,6 +44,13 @@ class Latents:
     kl: Float[Tensor, " n"]
     evidence: Float[Tensor, " n"] | None = None
     beliefs: Beliefs | None = None
+
+    @property
+    def is_particle(self) -> Float[Tensor, " n"]:
+        """Probability that each is a particle and no junk; one where that is not doubted."""
+        if self.beliefs is None:
+            return torch.ones(len(self.ids))
+        return self.beliefs.probability
 
     @property
     def elbo(self) -> Float[Tensor, " n"] | None:

@@ -33,6 +33,7 @@ class CrossFit:
     Args:
         runs: The halves' runs.
         halves: Particles of each.
+        orders: For each half's run, which of its states stands where below.
         volumes: The states' volumes of both, in one order.
         populations: Shares of each half's particles.
         fsc: Correlation of the states' volumes, by shell.
@@ -40,6 +41,7 @@ class CrossFit:
 
     runs: tuple[Run, Run]
     halves: tuple[Int[Tensor, " a"], Int[Tensor, " b"]]
+    orders: tuple[Int[Tensor, " k"], Int[Tensor, " k"]]
     volumes: Float[Tensor, "2 k z y x"]
     populations: Float[Tensor, "2 k"]
     fsc: Float[Tensor, "k shells"]
@@ -80,7 +82,8 @@ def cross_fit(
     volumes = torch.stack([found[0][0], found[1][0][order]])
     populations = torch.stack([found[0][1], found[1][1][order]])
     curves = [fourier_shell_correlation(*pair) for pair in zip(*volumes, strict=True)]
-    return CrossFit((runs[0], runs[1]), halves, volumes, populations, torch.stack(curves))
+    orders = torch.arange(len(order)), order
+    return CrossFit((runs[0], runs[1]), halves, orders, volumes, populations, torch.stack(curves))
 
 
 def matched(first: Float[Tensor, "k z y x"], second: Float[Tensor, "k z y x"]) -> Int[Tensor, " k"]:

@@ -230,13 +230,16 @@ def finished(stack: ParticleStack, search: Search, state: Subspace | States) -> 
         state: The volumes.
 
     Returns:
-        Linear subspace and normal posterior, or one volume per state and responsibilities.
+        Linear subspace and normal posterior; or one volume per state and responsibilities, the
+        state of the most particles first.
     """
     spectra, volumes = search.spectra, state.lattice.to_volumes(state.values(), 1)
     device = search.device
     if isinstance(state, States):
+        order = state.log_weights.argsort(descending=True, stable=True)
+        volumes = volumes[order]
         coefficients = Shares(len(volumes))
-        posterior = Categorical(len(volumes), state.log_weights.clone())
+        posterior = Categorical(len(volumes), state.log_weights[order])
     else:
         coefficients = Linear(len(volumes) - 1)
         posterior = ExactGaussian(len(volumes) - 1)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from builders import exact_config, small_stack
+from cryolatent.analysis.words import capped, found
 from cryolatent.models import FullNormal
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.latents import Latents
 from cryolatent.models.nuisances import TRUSTED, Nuisances, PoseErrors
-from cryolatent.runs.found import capped, found
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Run
 from cryolatent.train.choice import Candidate, Choice
