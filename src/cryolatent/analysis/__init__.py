@@ -11,7 +11,7 @@ from cryolatent.analysis.agreement import (
 )
 from cryolatent.analysis.analyze import analyze
 from cryolatent.analysis.bootstrap import mean_estimate
-from cryolatent.analysis.export import Exported, export
+from cryolatent.analysis.export import Exported, export, export_split
 from cryolatent.analysis.local_volumes import LocalVolumes, local_volumes
 from cryolatent.analysis.motion import explained_variance, predicted_coordinate, rank_correlation
 from cryolatent.analysis.oracle import Oracle, oracle
@@ -39,6 +39,7 @@ __all__ = [
     "compare",
     "explained_variance",
     "export",
+    "export_split",
     "fsc_area",
     "knn_overlap",
     "linear_cka",

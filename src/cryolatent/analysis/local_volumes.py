@@ -14,6 +14,7 @@ from cryolatent.analysis.reconstruction import (
     reconstruct,
     write_maps,
 )
+from cryolatent.analysis.selection import state_shares
 from cryolatent.analysis.state_maps import Members, own_members, write_state_maps
 from cryolatent.analysis.summary import MOST_OF_OTHERS
 from cryolatent.data.contrast import warn_of_contrast
@@ -147,7 +148,8 @@ def local_volumes(
     by_place = bool(at) or effective is not None
     groups = clusters_of(run, clusters, seed)
     places = _named(run, latents, at) if at else groups.medoids.tolist()
-    labels = _state_labels(run, latents)
+    shares = state_shares(run, latents)
+    labels = None if shares is None else shares.argmax(axis=1)
     windows = [_window(latents, labels, place, effective) for place in places if by_place]
     members = own_members(run, groups)
     warn_of_contrast(members.stack)
@@ -179,12 +181,6 @@ class Window:
     weights: Float[Tensor, " n"]
     bandwidth: float
     others: float | None
-
-
-def _state_labels(run: Run, latents: Latents) -> Int[np.ndarray, " n"] | None:
-    """Most probable state of each particle; None of a run that found none."""
-    states = latents if latents.distribution.is_discrete else run.states()
-    return None if states is None else states.distribution.mean.argmax(dim=1).numpy()
 
 
 def _window(

@@ -4,10 +4,11 @@ import operator
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from cryolatent.data import original_names
 from cryolatent.errors import InputError
@@ -16,28 +17,75 @@ from cryolatent.runs.run import Run
 
 COMPARISON = re.compile(r"(\w+?)\s*(<=|>=|<|>|=)\s*(.+)")
 ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-FORMS = "cluster=0,2, ids=FILE, or a comparison such as z0>0.5, share3>=0.8, elbo<-2000"
+FORMS = "state=0,2, cluster=0,2, ids=FILE, or a comparison such as z0>0.5, share3>=0.8, elbo<-2000"
 
 
-def quantities(latents: Latents) -> dict[str, np.ndarray]:
+def quantities(run: Run, latents: Latents) -> dict[str, np.ndarray]:
     """What is believed of each particle, by the names that selections use.
 
     Args:
-        latents: Those of a run.
+        run: A finished run.
+        latents: Its latents.
 
     Returns:
-        ``share0 ...`` of a categorical posterior, else the means ``z0 ...``; and ``elbo``, or
-        ``log_joint`` of points; ``evidence`` where it is known; ``is_particle`` and ``contrast``
-        where they were doubted.
+        The means ``z0 ...`` of a continuous posterior; ``share0 ...`` and ``state`` of a run that
+        found states; and ``elbo``, or ``log_joint`` of points; ``evidence`` where it is known;
+        ``is_particle`` and ``contrast`` where they were doubted.
     """
-    letter = latents.distribution.letter
-    means = latents.distribution.mean.numpy()
-    columns = {f"{letter}{axis}": means[:, axis] for axis in range(means.shape[1])}
+    columns = {}
+    if not latents.distribution.is_discrete:
+        means = latents.distribution.mean.numpy()
+        columns |= {f"z{axis}": means[:, axis] for axis in range(means.shape[1])}
+    shares = state_shares(run, latents)
+    if shares is not None:
+        columns |= {f"share{k}": shares[:, k] for k in range(shares.shape[1])}
+        columns["state"] = shares.argmax(axis=1)
     scores = {name: getattr(latents, name) for name in ("elbo", "log_joint", "evidence")}
     if latents.beliefs is not None:
         columns["is_particle"] = latents.beliefs.probability.numpy()
         columns["contrast"] = latents.beliefs.contrast.numpy()
     return columns | {name: value.numpy() for name, value in scores.items() if value is not None}
+
+
+def state_shares(run: Run, latents: Latents) -> Float[np.ndarray, "n k"] | None:
+    """Probabilities of the states that a run found.
+
+    Args:
+        run: A finished run.
+        latents: Its latents.
+
+    Returns:
+        One row per particle; None of a run that found none.
+    """
+    states = latents if latents.distribution.is_discrete else run.states()
+    return None if states is None else states.distribution.mean.numpy()
+
+
+def labels_by(run: Run, latents: Latents, by: Literal["state", "cluster"]) -> Int[np.ndarray, " n"]:
+    """The state, or the cluster, of each particle.
+
+    Args:
+        run: A finished run.
+        latents: Its latents.
+        by: Which of them.
+
+    Returns:
+        One number per particle.
+
+    Raises:
+        InputError: If the run has found no states, or has not been analysed.
+    """
+    if by == "cluster":
+        labels = cluster_labels(run, latents)
+        if labels is None:
+            way_out = f"Run cryolatent analyze {run.path} first."
+            raise InputError(run.path, "no analysis", "an analysed run", way_out)
+        return labels
+    shares = state_shares(run, latents)
+    if shares is None:
+        way_out = "Take the clusters of its analysis instead of states."
+        raise InputError(run.path, "a run without states", "a run that found states", way_out)
+    return shares.argmax(axis=1)
 
 
 def cluster_labels(run: Run, latents: Latents) -> Int[np.ndarray, " n"] | None:
@@ -65,8 +113,8 @@ def choose(run: Run, latents: Latents, conditions: Sequence[str]) -> Bool[np.nda
     Args:
         run: A finished run.
         latents: Its latents.
-        conditions: ``cluster=0,2``, ``ids=FILE`` (one name a line), or a comparison of a quantity
-            with a number.
+        conditions: ``state=0,2``, ``cluster=0,2``, ``ids=FILE`` (one name a line), or a comparison
+            of a quantity with a number.
 
     Returns:
         For each particle whether it is chosen.
@@ -88,11 +136,11 @@ def choose(run: Run, latents: Latents, conditions: Sequence[str]) -> Bool[np.nda
 def _meets(run: Run, latents: Latents, condition: str) -> Bool[np.ndarray, " n"]:
     parts = COMPARISON.fullmatch(condition.strip())
     name, sign, value = parts.groups() if parts else (None, None, "")
-    if name == "cluster" and sign == "=":
-        return _in_clusters(run, latents, value)
+    if name in ("cluster", "state") and sign == "=":
+        return _in_groups(name, labels_by(run, latents, name), value)
     if name == "ids" and sign == "=":
         return _named(latents, Path(value))
-    columns = quantities(latents)
+    columns = quantities(run, latents)
     if name not in columns or sign not in ORDER:
         known = ", ".join(["cluster", "ids", *columns])
         raise InputError("`select`", condition, FORMS, f"This run has: {known}.")
@@ -102,17 +150,12 @@ def _meets(run: Run, latents: Latents, condition: str) -> Bool[np.ndarray, " n"]
         raise InputError("`select`", condition, f"a number after {sign}", "Give one.") from None
 
 
-def _in_clusters(run: Run, latents: Latents, value: str) -> Bool[np.ndarray, " n"]:
-    labels = cluster_labels(run, latents)
-    if labels is None:
-        raise InputError(
-            run.path, "no analysis", "an analysed run", f"Run cryolatent analyze {run.path} first."
-        )
+def _in_groups(name: str, labels: Int[np.ndarray, " n"], value: str) -> Bool[np.ndarray, " n"]:
     last = int(labels.max())
     wanted = value.split(",")
     if not all(part.strip().isdecimal() and int(part) <= last for part in wanted):
         raise InputError(
-            "`select`", f"cluster={value}", f"numbers from 0 to {last}", "Separate them by commas."
+            "`select`", f"{name}={value}", f"numbers from 0 to {last}", "Separate them by commas."
         )
     return np.isin(labels, [int(part) for part in wanted])
 

@@ -19,14 +19,8 @@ def believed(run: Run) -> pd.DataFrame:
         ``cluster`` if the run is analysed.
     """
     latents = run.latents()
-    q = latents.distribution
-    columns = quantities(latents)
-    states = latents if q.is_discrete else run.states()
-    if states is not None:
-        shares = states.distribution.mean
-        columns |= {f"share{k}": share.numpy() for k, share in enumerate(shares.unbind(1))}
-        columns["state"] = shares.argmax(1).numpy()
-    certainty = q.certainty
+    columns = quantities(run, latents)
+    certainty = latents.distribution.certainty
     if certainty is not None:
         columns["certainty"] = certainty.numpy()
     labels = cluster_labels(run, latents)

@@ -1,7 +1,7 @@
 """The commands on finished runs: what was found, its page, volumes, particles."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -191,17 +191,22 @@ def export(
     *,
     output: Output,
     select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    split: Literal["state", "cluster"] | None = None,
+    relative_to: Path | None = None,
     keep_poses: Annotated[bool, Parameter(negative="")] = False,
     relocate: Relocate = (),
 ) -> None:
     """Write chosen particles of a run back as the file they came from.
 
-    Every column that the file had stays as it was, as text; latent means, cluster and evidence are
-    added. Where the run doubted the poses, refined ones stand in the place of the recorded ones,
-    which go to columns of their own (cryolatentRecordedAngleRot ...). A particle of a
-    symmetry-expanded run is written if any of its copies is chosen.
+    Every column that the file had stays as it was, as text; latent means, state or cluster and
+    evidence are added. State k is RELION's class k + 1 (rlnClassNumber). Where the run doubted the
+    poses, refined ones stand in the place of the recorded ones; what was there goes to columns of
+    its own (cryolatentRecordedAngleRot ...). A particle of a symmetry-expanded run is written if
+    any of its copies is chosen.
 
     ```
+    cryolatent export run/ --split state -o particles.star
+    cryolatent export run/ --select state=0,2 -o selected.star
     cryolatent export run/ --select cluster=0,2 -o selected.star
     cryolatent export run/ --select 'z0>0.5' --select 'z1<=2' -o selected.star
     cryolatent export run/ --select 'share3>0.8' -o selected.cs
@@ -217,19 +222,35 @@ def export(
         New file: .star if the run was trained on one, .cs if on one; .npy for row numbers of what
         the run was given, which --ind reads.
     select
-        cluster=0,2, ids=FILE (one name a line), or a comparison of z0, z1 ..., share0 ..., elbo or
-        log_joint, is_particle or contrast with a number; all of them if there are several, all
-        particles if left out.
+        state=0,2, cluster=0,2, ids=FILE (one name a line), or a comparison of z0, z1 ..., share0
+        ..., elbo or log_joint, is_particle or contrast with a number; all of them if there are
+        several, all particles if left out.
+    split
+        Write a file for each state, or for each cluster of cryolatent analyze, and one of junk:
+        out_state_0.star, out_state_1.star ... out_junk.star for -o out.star.
+    relative_to
+        Folder that a STAR file's images are named from, such as the folder of a RELION project; if
+        left out names stay where the new file finds its images by them, else they are absolute.
     keep_poses
         Leave the recorded poses where they are.
     relocate
         OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis import export as run_export
+    from cryolatent.analysis import export_split
     from cryolatent.runs.run import Run
 
-    done = run_export(Run.open(run, relocate), output, select, keep_poses=keep_poses)
-    print(f"wrote {output}: {len(done.rows)} of {done.particles} particles of {done.source}")
+    opened = Run.open(run, relocate)
+    if split is None:
+        written = [
+            run_export(opened, output, select, keep_poses=keep_poses, relative_to=relative_to)
+        ]
+    else:
+        written = export_split(
+            opened, output, split, select, keep_poses=keep_poses, relative_to=relative_to
+        )
+    for done in written:
+        print(f"wrote {done.path}: {len(done.rows)} of {done.particles} particles of {done.source}")
 
 
 def _check_at_least(options: dict[str, tuple[int | None, int]]) -> None:

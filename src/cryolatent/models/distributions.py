@@ -23,8 +23,6 @@ class Distribution(ABC):
     is_bound: ClassVar[bool] = True
     marker: ClassVar[str]
     """A column that no other kind of distribution has."""
-    letter: ClassVar[str] = "z"
-    """What selections call a component of the mean."""
     is_fitted: ClassVar[bool] = False
     """Whether gradient steps on single particles can fit it (`cryolatent.models.Fitted`)."""
     is_discrete: ClassVar[bool] = False
@@ -254,7 +252,6 @@ class OneOf(Distribution):
     """
 
     marker: ClassVar[str] = "share_0"
-    letter: ClassVar[str] = "share"
     is_discrete: ClassVar[bool] = True
     shares: Float[Tensor, "n k"]
     log_weights: Float[Tensor, "n k"]
