@@ -1,6 +1,7 @@
 """Analysed runs made of drawn numbers, without a training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ import torch
 from cryolatent.analysis.summary import (
     Cluster,
     Estimate,
+    MeasuredMap,
     Summary,
     TruthComparison,
+    read_summary,
     write_summary,
 )
 from cryolatent.config.training import TrainConfig
 from cryolatent.io import write_volume
-from cryolatent.models import Delta, DiagonalNormal
+from cryolatent.models import Delta, DiagonalNormal, OneOf
 from cryolatent.models.latents import Latents, penalty_name
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Run
@@ -30,6 +33,46 @@ MakeRun = Callable[..., Run]
 
 def estimate(value: float, half: float = 0.02) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half)
+
+
+def measured_of(folder: Path, number: int) -> MeasuredMap:
+    """The map of a state's own particles, of which the last state's shows nothing."""
+    volume = np.random.default_rng(number).normal(size=(BOX, BOX, BOX)).astype(np.float32)
+    write_volume(folder / f"state_{number}.mrc", volume, 4.0)
+    nothing = number == CLUSTERS - 1
+    return MeasuredMap(
+        file=f"analysis/maps/state_{number}.mrc",
+        effective_particles=18.0,
+        others=0.031,
+        independent=False,
+        resolution_angstrom=None if nothing else 11.5,
+        fsc=tuple((0.1 if nothing else 1) * np.linspace(1, 0, BOX // 2)),
+        masked=True,
+    )
+
+
+def make_states(run: Run) -> Run:
+    """Give a run states in place of clusters, with maps of their own."""
+    latents, summary = run.latents(), read_summary(run)
+    labels = torch.arange(PARTICLES) % CLUSTERS
+    shares = 0.9 * torch.nn.functional.one_hot(labels, CLUSTERS).float() + 0.1 / CLUSTERS
+    states = OneOf(shares, torch.zeros(PARTICLES, CLUSTERS))
+    run.write_latents(replace(latents, distribution=states))
+    folder = run.analysis / "maps"
+    folder.mkdir()
+    found = tuple(
+        cluster.model_copy(
+            update={
+                "measured": measured_of(folder, cluster.number),
+                "population": estimate(1 / 3),
+                "certainty": estimate(0.9333),
+            }
+        )
+        for cluster in summary.clusters
+    )
+    update = {"clusters": found, "are_states": True, "z_dim": CLUSTERS, "junk": 4}
+    write_summary(run, summary.model_copy(update=update))
+    return run
 
 
 def config_of(posterior: str, z_dim: int, objective: str, seed: int) -> TrainConfig:
@@ -113,7 +156,8 @@ def fake_run(
     mean, numbers = torch.from_numpy(z).float(), torch.from_numpy(rng.normal(size=(2, PARTICLES)))
     latents = Delta(mean) if points else DiagonalNormal(mean, torch.full_like(mean, -2.0))
     run.write_latents(Latents(np.array(ids), latents, 500 + numbers[0].float(), numbers[1].float()))
-    columns = {"id": ids, "pca_0": z[:, 0], "umap_0": z[:, 0], "umap_1": z[:, -1]}
+    columns = {"id": ids, "pca_0": z[:, 0]}
+    columns |= {"umap_0": z[:, 0], "umap_1": z[:, -1]} if z_dim > 2 else {}
     columns |= {"pca_1": z[:, 1]} if z_dim > 1 else {}
     columns |= {"state": np.where(labels == 2, -1, labels)} if truth else {}
     folder = path / "analysis" / "volumes"

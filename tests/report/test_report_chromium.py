@@ -53,7 +53,7 @@ def browse(path: Path, profile: Path, *options: str) -> subprocess.CompletedProc
 
 def test_loads_without_complaint(page: Path, tmp_path: Path) -> None:
     result = browse(page, tmp_path)
-    assert result.stdout.count("<section") == 9
+    assert result.stdout.count("<section") == 10
     assert "CONSOLE" not in result.stderr
 
 

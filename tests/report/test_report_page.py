@@ -14,7 +14,7 @@ from cryolatent.models.registry import POSTERIORS
 from cryolatent.report import render
 from cryolatent.runs.run import Run
 
-SECTIONS = ["findings", "maps", "agreement", "training", "noise", "volumes", "fsc"]
+SECTIONS = ["findings", "states", "maps", "agreement", "training", "noise", "volumes", "fsc"]
 SECTIONS += ["reading", "provenance"]
 TRAINED = [name for name in POSTERIORS.kinds if TrainConfig.of(posterior=name).objective]
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -124,7 +124,7 @@ def test_is_readable_without_seeing(page: Path) -> None:
         "000@stack.mrcs",
         "ab" * 32,
         "cryolatent report amortised tabulated -o report.html",
-        "the first 2 epochs",
+        "the first 2 passes",
     ],
 )
 def test_shows_what_the_files_say(page: Path, text: str) -> None:
@@ -177,7 +177,10 @@ def test_truth_of_one_run_only(make_run, tmp_path: Path) -> None:
 def test_one_latent_dimension(make_run, tmp_path: Path) -> None:
     elements = read(render([make_run("flat", z_dim=1)], tmp_path / "report.html"))
     assert "1 latent dimension " in elements.words()
-    assert "PC 1 (60% of variance)" in elements.words()
+    drawings = [a["aria-label"] for a in elements.all("div") if a.get("role") == "img"]
+    assert sum("Histogram of the one latent dimension" in str(text) for text in drawings) == 3
+    assert not any("map of the latents" in str(text) for text in drawings)
+    assert "UMAP" not in elements.words()
 
 
 def test_the_reports_objective_has_no_elbo_curve(make_run, tmp_path: Path) -> None:
@@ -245,6 +248,6 @@ def test_points_are_never_given_a_bound(make_run, tmp_path: Path, objective: str
     assert "−1 357.90 [−1 358.70, −1 357.10]" in words
     assert "ELBO, b − a" not in words
     drawings = [a["aria-label"] for _, a in elements.found if a.get("role") == "img"]
-    curves = [text for text in drawings if text and "against epoch: b" in text]
+    curves = [text for text in drawings if text and "against pass: b" in text]
     assert curves
     assert not any("ELBO" in text or "KL" in text for text in curves)

@@ -117,7 +117,7 @@ def write_state_maps(
     """
     made = []
     for number, weights in enumerate(members.weights.unbind(1)):
-        volume = _map_of(members, weights, stage)
+        volume = _map_of(members, weights, _named(stage, f"{word} {number}"))
         if volume is None:
             made.append(None)
             continue
@@ -144,6 +144,10 @@ def _map_of(members: Members, weights: Float[Tensor, " n"], stage: Stage) -> Rec
     return reconstruct(
         members.stack, weights=weights, mask=members.mask, seed=members.seed, stage=stage
     )
+
+
+def _named(stage: Stage, what: str) -> Stage:
+    return lambda name, total: stage(f"{what}: {name}", total)
 
 
 def _clear(weights: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:

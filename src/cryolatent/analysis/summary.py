@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_text_atomically
 from cryolatent.runs.finding import Estimate, Record
@@ -278,7 +280,7 @@ def read_summary(run: Run) -> Summary:
         Its findings.
 
     Raises:
-        InputError: If the run has not been analysed.
+        InputError: If the run has not been analysed, or by another version.
     """
     path: Path = run.analysis / "summary.json"
     if not path.exists():
@@ -288,4 +290,8 @@ def read_summary(run: Run) -> Summary:
             "an analysed run",
             f"Analyse it first: cryolatent analyze {run.path}",
         )
-    return Summary.model_validate_json(path.read_text())
+    try:
+        return Summary.model_validate_json(path.read_text())
+    except ValidationError:
+        way_out = f"Analyse it again: cryolatent analyze {run.path}"
+        raise InputError(path, "an analysis of another version", "one of this", way_out) from None

@@ -116,8 +116,9 @@ def _maps(summary: Summary) -> list[str]:
         ends = sorted({f"{value:.1f}" for value in (resolved[0], resolved[-1])}, key=float)
         apart = all(c.measured.independent for c in measured if c.measured is not None)
         how = "halves trained apart" if apart else "halves share the run's poses and probabilities"
-        several = "maps" if len(resolved) > 1 else "map"
-        parts.append(f"{several} of their own particles to {'–'.join(ends)} Å ({how})")
+        what = "maps of their own particles" if len(resolved) > 1 else "a map of its own particles"
+        what = "a map of all particles" if len(summary.clusters) == 1 else what
+        parts.append(f"{what} to {'–'.join(ends)} Å ({how})")
     parts += _listed(summary, measured, "nothing in common between its halves", _is_noise)
     parts += _listed(summary, measured, "a map that is largely of other states", _is_mixed)
     missing = [c for c in summary.clusters if c.measured is None]

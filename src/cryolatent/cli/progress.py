@@ -166,6 +166,6 @@ def epoch_line(entry: dict, far: str) -> str:
         )
     key, name = ("kl", "KL") if "kl" in entry else ("negative_log_prior", "-log prior")
     return (
-        f"epoch {entry['epoch'] + 1:>3}: reconstruction {entry['reconstruction']:.4g}, "
+        f"pass {entry['epoch'] + 1:>3}: reconstruction {entry['reconstruction']:.4g}, "
         f"{name} {entry[key]:.3f}; {far}"
     )

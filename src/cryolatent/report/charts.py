@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from cryolatent.analysis.reconstruction import RESOLVED
 from cryolatent.models.latents import penalty_name
 from cryolatent.report.colours import Shade, prevailing_state
 from cryolatent.report.drawing import (
@@ -128,9 +129,9 @@ def _loss_chart(loss: Loss, findings: list[Findings]) -> Chart:
     axes.set_xlim(min(1, last - 1), last)
     axes.set_ylim(*spread(np.array(everything, dtype=float)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(axes, "epoch", loss.unit)
+    label_axes(axes, "pass", loss.unit)
     ends = "; ".join(f"{f.label} ends at {loss.of(f.epochs[-1]):.4g}" for f in findings)
-    alt = f"{loss.title} in {loss.unit} against epoch: {ends}."
+    alt = f"{loss.title} in {loss.unit} against pass: {ends}."
     name = f"loss-{loss.title}-{findings[0].number}"
     return Chart(loss.title, alt, to_svg(figure, name))
 
@@ -273,6 +274,45 @@ def fsc_chart(findings: Findings, shades: dict[int, Shade]) -> Chart | None:
     curves = {c.number: c.fsc for c in findings.summary.clusters if c.fsc and prevailing_state(c)}
     if not curves:
         return None
+    alt = (
+        f"Fourier shell correlation of the volumes of {len(curves)} clusters of run "
+        f"{findings.label} with the true map of their nearest state, against resolution; where "
+        "each falls below 0.5 stands in the table of volumes."
+    )
+    svg = _correlations(findings, curves, shades, HALF, f"fsc-{findings.number}")
+    return Chart(findings.label, alt, svg)
+
+
+def halves_chart(findings: Findings, shades: dict[int, Shade]) -> Chart | None:
+    """Draw the correlation of the half-maps of each state's or cluster's own particles.
+
+    Args:
+        findings: A run.
+        shades: Colours of its clusters.
+
+    Returns:
+        The chart, or None if there are no such maps.
+    """
+    found = findings.summary.clusters
+    curves = {c.number: c.measured.fsc for c in found if c.measured is not None}
+    if not curves:
+        return None
+    alt = (
+        f"Fourier shell correlation of half-maps of the own particles of {len(curves)} "
+        f"{findings.summary.word}s of run {findings.label}, against resolution; where each falls "
+        f"below {RESOLVED} stands in the table."
+    )
+    svg = _correlations(findings, curves, shades, RESOLVED, f"halves-{findings.number}")
+    return Chart(findings.label, alt, svg)
+
+
+def _correlations(
+    findings: Findings,
+    curves: dict[int, tuple[float, ...]],
+    shades: dict[int, Shade],
+    level: float,
+    identity: str,
+) -> Markup:
     figure, axes = new_figure(*LARGE)
     last = 0.0
     for number, fsc in curves.items():
@@ -281,18 +321,13 @@ def fsc_chart(findings: Findings, shades: dict[int, Shade]) -> Chart | None:
         colour = shades[number].colour
         axes.plot(frequency[1:], fsc[1:], color=colour, linestyle=style, linewidth=1.6)
         last = max(last, float(frequency[-1]))
-    axes.axhline(HALF, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     used = float(frequencies(findings, findings.run.manifest.shells + 1)[-1])
     axes.axvspan(used, last, color=MUTED, alpha=0.1, linewidth=0)
     axes.set_ylim(min(0.0, *(min(fsc) for fsc in curves.values())), 1.02)
     resolution_axis(axes, last)
     label_axes(axes, "resolution (Å)", "FSC")
-    alt = (
-        f"Fourier shell correlation of the volumes of {len(curves)} clusters of run "
-        f"{findings.label} with the true map of their nearest state, against resolution; where "
-        "each falls below 0.5 stands in the table of volumes."
-    )
-    return Chart(findings.label, alt, to_svg(figure, f"fsc-{findings.number}"))
+    return to_svg(figure, identity)
 
 
 def frequencies(findings: Findings, count: int) -> np.ndarray:

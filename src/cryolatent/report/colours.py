@@ -17,6 +17,7 @@ DIGITS = (*HUES, "#5a5f66", "#a8a000")
 JUNK_COLOUR = "#8b929b"
 _WHITE, _BLACK = np.array([255.0] * 3), np.array([0.0] * 3)
 _VARIANTS = ((_WHITE, 0.0), (_WHITE, 0.58), (_BLACK, 0.4), (_BLACK, 0.62))
+_VARIANTS += ((_WHITE, 0.32), (_BLACK, 0.22), (_WHITE, 0.74), (_BLACK, 0.52))
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,27 @@ def shade(hue: int, variant: int = 0) -> Shade:
         The shade.
     """
     towards, amount = _VARIANTS[(variant + hue // len(HUES)) % len(_VARIANTS)]
-    base = HUES[hue % len(HUES)]
+    return Shade(_tint(HUES[hue % len(HUES)], towards, amount), hue, variant)
+
+
+def _tint(base: str, towards: Float[np.ndarray, "3"], amount: float) -> str:
     rgb = np.array([int(base[i : i + 2], 16) for i in (1, 3, 5)])
     mixed = np.rint(rgb + amount * (towards - rgb)).astype(int)
-    return Shade("#" + "".join(f"{channel:02x}" for channel in mixed), hue, variant)
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def junk_shade(hue: int, variant: int) -> Shade:
+    """A grey for a cluster in which junk prevails.
+
+    Args:
+        hue: What it stands for.
+        variant: Number among the clusters of junk; the first has the colour of junk itself.
+
+    Returns:
+        The shade.
+    """
+    towards, amount = _VARIANTS[variant % len(_VARIANTS)]
+    return Shade(_tint(JUNK_COLOUR, towards, 0.7 * amount), hue, variant)
 
 
 def state_colour(state: int) -> str:
@@ -113,8 +131,7 @@ def _by_state(findings: Findings) -> dict[int, Shade]:
     for cluster in findings.summary.clusters:
         name = prevailing_state(cluster)
         hue = len(names) if name is None else names.index(name)
-        tint = shade(hue, seen[hue])
-        shades[cluster.number] = tint if name else Shade(JUNK_COLOUR, hue, seen[hue])
+        shades[cluster.number] = (shade if name else junk_shade)(hue, seen[hue])
         seen[hue] += 1
     return shades
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +16,9 @@ from cryolatent.errors import InputError
 from cryolatent.runs.run import Run
 
 LABELLED = 10
+
+Shape = Literal["nothing", "states", "line", "plane"]
+"""Latents without dimensions or of one state, shares of states, one dimension, or more."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,18 @@ class Findings:
         """Row of each particle by its name."""
         return {name: row for row, name in enumerate(self.embedding["id"].tolist())}
 
+    @cached_property
+    def shape(self) -> Shape:
+        """What there is to draw of the latents."""
+        if self.run.latents().distribution.is_discrete:
+            return "states" if len(self.summary.clusters) > 1 else "nothing"
+        if not self.summary.z_dim:
+            return "nothing"
+        return "line" if self.summary.z_dim == 1 else "plane"
+
     @property
     def maps(self) -> list[str]:
-        """Which maps there are: ``pca``, and ``umap`` unless the latents are shares of states."""
+        """Which maps there are: ``pca``, and ``umap`` of more than two dimensions."""
         return [kind for kind in ("pca", "umap") if f"{kind}_0" in self.embedding]
 
     def coordinates(self, kind: str) -> Float[np.ndarray, "n axes"]:

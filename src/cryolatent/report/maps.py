@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from cryolatent.report.charts import Chart
 from cryolatent.report.colours import Shade, angle_colours, state_colour
+from cryolatent.report.densities import angle_chart, certainty_chart, line_chart
 from cryolatent.report.drawing import MARK, MUTED, PAPER, spread, to_svg
 from cryolatent.report.findings import Findings
 
@@ -22,7 +23,6 @@ DENSITY_COLOUR = "#6f86a3"
 LINK, MOVED = "#8a5fbf", "#1a9850"
 TRUE = {"state": "true state", "angle": "true angle"}
 TITLES = {"pca": "PCA", "umap": "UMAP"}
-GOLDEN = 0.618033988749895
 DIRECTIONS = [(np.cos(a), np.sin(a)) for a in np.linspace(0.25 * np.pi, 2.25 * np.pi, 12, False)]
 
 
@@ -44,6 +44,9 @@ def latent_maps(
 ) -> list[Colouring]:
     """Draw PCA and UMAP of every run: as density, by cluster, and by the truth where it is known.
 
+    Of one dimension the density itself is drawn, of states how sure they are, and nothing of
+    latents that hold nothing.
+
     Args:
         findings: All runs of the page.
         shades: Colours of each run's clusters.
@@ -64,17 +67,40 @@ def latent_maps(
         ],
         "angle": [[] if f.angles is None else angle_colours(f.angles) for f in findings],
     }
-    return [
+    found = [
         Colouring(
             key,
             [
-                [_map_chart(f, kind, key, c, labelled, side) for kind in f.maps] if c else []
-                for f, c in zip(findings, columns, strict=True)
+                _charts(f, key, c, shade, labelled, side) if c else []
+                for f, c, shade in zip(findings, columns, shades, strict=True)
             ],
         )
         for key, columns in colours.items()
-        if any(columns)
     ]
+    return [colouring for colouring in found if any(colouring.panels)]
+
+
+def _charts(
+    findings: Findings,
+    key: str,
+    colours: list[str],
+    shades: dict[int, Shade],
+    labelled: Sequence[str],
+    side_inches: float,
+) -> list[Chart]:
+    """What there is to draw: each map of a plane, a line's density, states once."""
+    if findings.shape == "plane":
+        return [
+            _map_chart(findings, kind, key, colours, labelled, side_inches)
+            for kind in findings.maps
+        ]
+    if findings.shape == "line" and key == "angle" and findings.angles is not None:
+        return [angle_chart(findings, findings.angles)]
+    if findings.shape == "line":
+        return [line_chart(findings, key, colours)]
+    if findings.shape == "states" and key == "cluster":
+        return [certainty_chart(findings, shades)]
+    return []
 
 
 def _map_chart(
@@ -86,10 +112,6 @@ def _map_chart(
     side_inches: float,
 ) -> Chart:
     points = findings.coordinates(kind)
-    if points.shape[1] == 1:
-        # A latent of one dimension is spread over the height so that points do not hide others.
-        height = np.modf(GOLDEN * np.arange(len(points)))[0] * np.ptp(points) / 2
-        points = np.stack([points[:, 0], height], axis=1)
     numbers = {i + 1: findings.rows[n] for i, n in enumerate(labelled) if n in findings.rows}
     svg = draw_map(
         points,
@@ -120,8 +142,8 @@ def axis_names(findings: Findings, kind: str) -> tuple[str, str]:
     if kind == "umap":
         return "UMAP 1", "UMAP 2"
     shares = findings.summary.pca_explained
-    names = [f"PC {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares[:2])]
-    return names[0], names[1] if len(names) > 1 else ""
+    first, second = (f"PC {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares[:2]))
+    return first, second
 
 
 def draw_map(

@@ -12,6 +12,7 @@ import cryolatent
 from cryolatent.analysis.agreement import Agreement, compare
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.summary import Estimate
+from cryolatent.analysis.words import stated
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
 from cryolatent.report.charts import warmup_of
@@ -50,6 +51,7 @@ class Pair:
         first: A run.
         second: Another.
         agreement: Their agreement.
+        discrete: Whether one has states, so that neighbours are ties.
         elbo_gain: How much larger the second's ELBO is on the same particles, in nats per
             particle; None if the two are not both lower bounds of the same images.
         counts: Number of particles in each pair of clusters.
@@ -58,6 +60,7 @@ class Pair:
     first: Findings
     second: Findings
     agreement: Agreement
+    discrete: bool
     elbo_gain: Estimate | None
     counts: list[list[int]]
 
@@ -101,6 +104,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         choice_charts,
         climb_charts,
         fsc_chart,
+        halves_chart,
         loss_charts,
         noise_chart,
     )
@@ -108,11 +112,17 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
 
     shades = cluster_shades(findings)
     labelled = labelled_particles(findings)
+    both = list(zip(findings, shades, strict=True))
     fsc = [fsc_chart(f, shade) for f, shade in zip(findings, shades, strict=True)]
     option_rows = options(findings)
     truths = [f.summary.truth for f in findings if f.summary.truth is not None]
     return {
         "findings": findings,
+        "said": [stated(f.run, f.summary) for f in findings],
+        "groups": groups_title(findings),
+        "halves": [halves_chart(f, shade) for f, shade in both],
+        "drawn": {f.shape for f in findings},
+        "umap": any("umap" in f.maps for f in findings if f.shape == "plane"),
         "first": findings[0],
         "shades": shades,
         "truth": next(iter(truths), None),
@@ -144,6 +154,19 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "version": cryolatent.__version__,
         "date": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
     }
+
+
+def groups_title(findings: Sequence[Findings]) -> str:
+    """What the groups of all runs are called.
+
+    Args:
+        findings: All runs of the page.
+
+    Returns:
+        ``States``, ``Clusters`` or both.
+    """
+    words = dict.fromkeys(f"{f.summary.word}s" for f in findings)
+    return " and ".join(words).capitalize()
 
 
 def comparable(first: Findings, second: Findings) -> bool:
@@ -179,7 +202,8 @@ def pair(first: Findings, second: Findings) -> Pair:
     gain = elbo_gain(first.run, second.run) if comparable(first, second) else None
     numbers = [[c.number for c in f.summary.clusters] for f in (first, second)]
     counts = shared_counts(first, second, *numbers).tolist()
-    return Pair(first, second, agreement, gain, counts)
+    discrete = any(f.shape in ("states", "nothing") for f in (first, second))
+    return Pair(first, second, agreement, discrete, gain, counts)
 
 
 def elbo_gain(first: Run, second: Run) -> Estimate | None:

@@ -23,14 +23,17 @@ class ClusterCard:
     Args:
         cluster: Its numbers.
         shade: Its colour.
-        slices: Three central slices side by side, as a data URI; empty without a decoder.
-        projections: Three projections side by side, as a data URI.
+        slices: Three central slices of the model's volume side by side, as a data URI; empty
+            without a decoder.
+        projections: Three projections of it side by side.
+        measured: Three central slices of the map of its own particles; empty without one.
     """
 
     cluster: Cluster
     shade: Shade
     slices: str
     projections: str
+    measured: str
 
 
 def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterCard]:
@@ -49,16 +52,20 @@ def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterC
     clusters = sorted(
         findings.summary.clusters, key=lambda c: (shades[c.number].hue, shades[c.number].variant)
     )
-    if any(cluster.volume is None for cluster in clusters):
-        return [ClusterCard(cluster, shades[cluster.number], "", "") for cluster in clusters]
-    files = [findings.run.path / str(cluster.volume) for cluster in clusters]
-    volumes = [read_volume(file)[0] for file in files]
-    slices = strips([central_slices(volume) for volume in volumes])
-    projections = strips([axis_projections(volume) for volume in volumes])
-    return [
-        ClusterCard(cluster, shades[cluster.number], *pictures)
-        for cluster, *pictures in zip(clusters, slices, projections, strict=True)
-    ]
+    return [_card(findings, cluster, shades[cluster.number]) for cluster in clusters]
+
+
+def _card(findings: Findings, cluster: Cluster, shade: Shade) -> ClusterCard:
+    """Each picture in greys of its own, so that no other volume's range washes it out."""
+    slices = projections = measured = ""
+    if cluster.volume is not None:
+        volume = read_volume(findings.run.path / cluster.volume)[0]
+        slices = strips([central_slices(volume)])[0]
+        projections = strips([axis_projections(volume)])[0]
+    if cluster.measured is not None:
+        volume = read_volume(findings.run.path / cluster.measured.file)[0]
+        measured = strips([central_slices(volume)])[0]
+    return ClusterCard(cluster, shade, slices, projections, measured)
 
 
 def central_slices(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "3 d d"]:
