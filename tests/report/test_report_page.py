@@ -97,7 +97,7 @@ def test_is_readable_without_seeing(page: Path) -> None:
     elements = read(page)
     assert elements.all("html")[0]["lang"] == "en"
     assert all(image["alt"] for image in elements.all("img"))
-    assert len(elements.all("img")) == 2 * 2 * 3
+    assert len(elements.all("img")) == 2 * 3 * 3
     drawings = [a for _, a in elements.found if a.get("role") == "img"]
     assert len(drawings) == 12 + 3 + 1 + 2
     assert all(drawing["aria-label"] for drawing in drawings)

@@ -1,4 +1,4 @@
-"""Maps of clusters as rows of central slices and of projections."""
+"""Maps of states or clusters as surfaces, central slices and projections."""
 
 import base64
 import io
@@ -12,6 +12,7 @@ from cryolatent.analysis.summary import Cluster
 from cryolatent.io import read_volume
 from cryolatent.report.colours import Shade
 from cryolatent.report.findings import Findings
+from cryolatent.report.surfaces import equal_levels, picture, surface
 
 TILE_PIXELS, GAP_PIXELS = 144, 4
 
@@ -27,6 +28,7 @@ class ClusterCard:
             without a decoder.
         projections: Three projections of it side by side.
         measured: Three central slices of the map of its own particles; empty without one.
+        surface: The volume, or without a decoder that map, as a surface from two sides.
     """
 
     cluster: Cluster
@@ -34,6 +36,7 @@ class ClusterCard:
     slices: str
     projections: str
     measured: str
+    surface: str
 
 
 def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterCard]:
@@ -52,10 +55,20 @@ def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterC
     clusters = sorted(
         findings.summary.clusters, key=lambda c: (shades[c.number].hue, shades[c.number].variant)
     )
-    return [_card(findings, cluster, shades[cluster.number]) for cluster in clusters]
+    shown = {c.number: c.volume or (c.measured and c.measured.file) for c in clusters}
+    volumes = {n: read_volume(findings.run.path / file)[0] for n, file in shown.items() if file}
+    levels = dict(zip(volumes, equal_levels(list(volumes.values())), strict=True))
+    cards = []
+    for cluster in clusters:
+        shade, drawn = shades[cluster.number], ""
+        if cluster.number in volumes:
+            seen = volumes[cluster.number], levels[cluster.number], shade.colour
+            drawn = picture([surface(*seen), surface(*seen, turned=True)])
+        cards.append(_card(findings, cluster, shade, drawn))
+    return cards
 
 
-def _card(findings: Findings, cluster: Cluster, shade: Shade) -> ClusterCard:
+def _card(findings: Findings, cluster: Cluster, shade: Shade, drawn: str) -> ClusterCard:
     """Each picture in greys of its own, so that no other volume's range washes it out."""
     slices = projections = measured = ""
     if cluster.volume is not None:
@@ -65,7 +78,7 @@ def _card(findings: Findings, cluster: Cluster, shade: Shade) -> ClusterCard:
     if cluster.measured is not None:
         volume = read_volume(findings.run.path / cluster.measured.file)[0]
         measured = strips([central_slices(volume)])[0]
-    return ClusterCard(cluster, shade, slices, projections, measured)
+    return ClusterCard(cluster, shade, slices, projections, measured, drawn)
 
 
 def central_slices(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "3 d d"]:
