@@ -14,7 +14,7 @@ from cryolatent.report.colours import JUNK_COLOUR, junk_shade
 from cryolatent.report.findings import gather
 from cryolatent.report.volumes import cluster_cards
 from cryolatent.runs.run import Run
-from report.conftest import CLUSTERS, make_states
+from report.conftest import BOX, CLUSTERS, make_states
 from report.test_report_page import Elements, read
 
 
@@ -64,7 +64,7 @@ def test_states_of_two_runs_are_compared_by_their_index(states: Run, make_run, t
 def test_one_volume_does_not_wash_out_the_others(make_run) -> None:
     run = make_run("a", truth=False)
     (findings,) = gather([run])
-    volume = np.zeros((8, 8, 8), dtype=np.float32)
+    volume = np.zeros((BOX, BOX, BOX), dtype=np.float32)
     volume[4, 4, 4] = -1000
     before = cluster_cards(findings, dict.fromkeys(range(CLUSTERS), junk_shade(0, 0)))
     write_volume(run.path / findings.summary.clusters[0].volume, volume, 4.0)

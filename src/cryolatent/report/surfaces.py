@@ -35,18 +35,24 @@ def equal_levels(volumes: Sequence[Float[np.ndarray, "d d d"]]) -> list[float]:
         volumes: Those to be compared, perhaps none.
 
     Returns:
-        For each its level; of the first it is the one that separates the molecule from the solvent.
+        For each its level; of the smallest molecule it is what separates it from the solvent.
     """
     if not volumes:
         return []
-    first = torch.from_numpy(np.ascontiguousarray(volumes[0], dtype=np.float32))
-    try:
-        level = density_threshold(blur(first, 1.0, COARSE_PIXELS))
-        enclosed = int((volumes[0] > level).sum())
-    except ValueError:
-        enclosed = 0
-    enclosed = min(max(enclosed, round(FEW * volumes[0].size)), volumes[0].size - 1)
+    counts = [count for count in map(_enclosed, volumes) if count]
+    size = volumes[0].size
+    enclosed = min(max(min(counts, default=round(FEW * size)), 1), size - 1)
     return [float(np.partition(v, -enclosed - 1, axis=None)[-enclosed - 1]) for v in volumes]
+
+
+def _enclosed(volume: Float[np.ndarray, "d d d"]) -> int:
+    """Voxels of the molecule; none where nothing stands out from the solvent."""
+    whole = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
+    try:
+        level = density_threshold(blur(whole, 1.0, COARSE_PIXELS))
+    except ValueError:
+        return 0
+    return int((volume > level).sum())
 
 
 def surface(
