@@ -39,10 +39,13 @@ def clear_rotations(count: int, lattice: FourierLattice, margin: float = 1e-4) -
     Nor is a point so near to the plane kx = 0 that its side depends on rounding.
     """
     rotations = random_rotations(4 * count)
+    return rotations[are_clear(rotations, lattice, margin)][:count].contiguous()
+
+
+def are_clear(rotations: torch.Tensor, lattice: FourierLattice, margin: float) -> torch.Tensor:
     points = lattice.disc.coordinates @ rotations[:, :2] * lattice.oversampling
     halfway = ((points - points.floor() - 0.5).abs() < margin).flatten(1).any(1)
-    on_plane = (points[..., 0].abs() < margin).any(1)
-    return rotations[~halfway & ~on_plane][:count].contiguous()
+    return ~halfway & ~(points[..., 0].abs() < margin).any(1)
 
 
 def random_ctf(count: int, pixel_size_angstrom: float = 4.0) -> CTF:

@@ -135,7 +135,7 @@ class Hypothesis:
         else:
             gram, inner = slice_products(self.values, *given, independent=independent)
             products = Marginal(gram, inner, inner.new_zeros(len(inner), 1))
-        return Compared(part, moved, products, self._empty(part), self._shapeless(part))
+        return Compared(part, moved, products, self.empty(part), self._shapeless(part))
 
     def judge(self, compared: Compared, contrast: Float[Tensor, " n"] | None = None) -> "Explained":
         """The posterior of some particles.
@@ -183,7 +183,15 @@ class Hypothesis:
         """
         return replace(self, nuisances=nuisances)
 
-    def _empty(self, part: FilteredImages) -> Float[Tensor, " n"]:
+    def empty(self, part: FilteredImages) -> Float[Tensor, " n"]:
+        """Log density of images without any particle.
+
+        Args:
+            part: The images.
+
+        Returns:
+            Nats, of each particle.
+        """
         count, noise = self.lattice.disc.shell_count()[1:], self.noise[1:]
         normaliser = (count * torch.log(torch.pi * noise)).sum()
         return part.by_particle(-(part.power / noise).sum(-1) - normaliser)

@@ -34,6 +34,12 @@ from cryolatent.physics.normal import (
     slice_products,
     unpack,
 )
+from cryolatent.physics.orientations import (
+    CELL,
+    OrientationGrid,
+    shift_grid,
+    sphere_grid,
+)
 from cryolatent.physics.plane import (
     in_plane_degrees,
     plane_rotation,
@@ -62,6 +68,7 @@ from cryolatent.physics.volumes import (
 
 __all__ = [
     "ALL_COEFFICIENTS",
+    "CELL",
     "CTF",
     "EVEN",
     "ODD",
@@ -72,6 +79,7 @@ __all__ = [
     "FourierLattice",
     "Interpolation",
     "NormalEquations",
+    "OrientationGrid",
     "PerturbedProducts",
     "Poses",
     "apply_normal",
@@ -99,6 +107,7 @@ __all__ = [
     "resolution_angstrom",
     "rotate_in_plane",
     "rotation_defect",
+    "shift_grid",
     "shift_phases",
     "slice_lattice",
     "slice_products",
@@ -106,6 +115,7 @@ __all__ = [
     "soft_disc",
     "soft_sphere",
     "solvent_mask",
+    "sphere_grid",
     "symmetry_rotations",
     "tangents",
     "turn_ctf",

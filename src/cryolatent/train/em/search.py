@@ -172,7 +172,21 @@ class Search:
             moments = share * (mean.square() + variance), share * mean
             first, second = (moment[part.owner, None] for moment in reversed(moments))
             equations.insert(there.images, there.weights, gains, (second, first), there.rotations)
-        matrix, vector = equations.total()
+        return self.solved(lattice, *equations.total())
+
+    def solved(
+        self, lattice: FourierLattice, matrix: Float[Tensor, "v 1"], vector: Complex[Tensor, "v 1"]
+    ) -> Float[Tensor, "1 z y x"]:
+        """Solve for one volume, under a prior that follows the power which the sums show.
+
+        Args:
+            lattice: Where slices are taken.
+            matrix: Normal matrices at its voxels.
+            vector: Right-hand sides.
+
+        Returns:
+            Its field.
+        """
         self.spectrum[: lattice.disc.radius + 1] = power_found(matrix, vector, lattice)
         space = self.alone(lattice)
         return space.improve(torch.zeros_like(space.mask[:1]), matrix, vector, CONSENSUS_STEPS)

@@ -1,0 +1,1 @@
+"""Volumes and poses from images of which no pose is known."""
