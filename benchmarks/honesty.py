@@ -185,7 +185,7 @@ def run(
     """Run what is not yet in the results of a piece."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / f"{piece}.jsonl"
-    done = {(row["name"], row["seed"]) for row in _rows(path)}
+    done = {(row["name"], row["seed"]) for row in read_rows(path)}
     cases = [case for case in PIECES[piece](seeds) if (case["name"], case["seed"]) not in done]
     work.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -205,7 +205,7 @@ def run(
 def table(results: Path = RESULTS) -> None:
     """Print the tables of docs/benchmarks.md."""
     for piece in PIECES:
-        rows = _rows(results / f"{piece}.jsonl")
+        rows = read_rows(results / f"{piece}.jsonl")
         if not rows:
             continue
         print(f"\n| {piece} | sets | dimensions | states | {' | '.join(MEASURES)} |")
@@ -249,10 +249,10 @@ def measure(case: Case, folder: Path, first_seed: int = FIRST_SEED) -> dict[str,
         stack = open_particles(folder / "data" / "particles.star")
         trust = (case["trust"],) if case["trust"] else None
         config = TrainConfig.of(posterior=case["posterior"], threads=1, trust=trust)
-        before = _cpu()
+        before = processor_seconds()
         run = begin(folder / "run", config, stack, Watch())
         train(run, stack)
-        cpu = _cpu() - before
+        cpu = processor_seconds() - before
         run = Run.open(run.path)
         several = "only" not in case["data"] or len(case["data"]["only"]) > 1
         wanted = several or "motion" in case["data"]
@@ -350,7 +350,8 @@ def _expected_error(share: np.ndarray, state: np.ndarray) -> float:
     return round(float(sum(gaps) / len(claim)), 4)
 
 
-def _cpu() -> float:
+def processor_seconds() -> float:
+    """Processor time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
@@ -359,7 +360,8 @@ def _case(name: str, seed: int, posterior: str, data: dict[str, Any], trust: str
     return {"name": name, "seed": seed, "posterior": posterior, "data": data, "trust": trust}
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of results, if it is there."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -15,6 +15,7 @@ from cryolatent.analysis.pose_columns import RECORDED, cs_fields, refined_poses,
 from cryolatent.analysis.selection import choose, cluster_labels, labels_by, quantities
 from cryolatent.data import ParticleStack
 from cryolatent.data.packed import file_digest, origin_rows, read_manifest
+from cryolatent.data.places import Moves
 from cryolatent.errors import InputError
 from cryolatent.io import column_text, read_cs, read_star_text, subset, write_cs
 from cryolatent.io.files import write_atomically
@@ -268,6 +269,20 @@ def _sources(run: Run) -> tuple[Path | None, Path]:
     """The packed folder that a run was given, if it was, and the file that rows are taken from."""
     packed = run.input if run.input.is_dir() else None
     return packed, run.input if packed is None else run.moves.find(read_manifest(packed).source)
+
+
+def export_poses(stack: ParticleStack, poses: Poses, output: Path) -> None:
+    """Write a particle file with poses that were found, all else as it stands.
+
+    Args:
+        stack: Particles as they were read from a ``.star`` or ``.cs`` file.
+        poses: One for each image.
+        output: New file of the same kind; recorded poses go to columns of their own, and images
+            are named so that they are found, as in `export`.
+    """
+    pixel, naming = stack.pixel_size_angstrom, Naming(stack.datadir, Moves())
+    table = Table(stack.source, stack.source_rows, {}, poses, pixel, naming)
+    write_atomically(output, lambda partial: _write(partial, output, table))
 
 
 def _check_origin(packed: Path, source: Path) -> None:

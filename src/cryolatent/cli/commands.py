@@ -11,6 +11,7 @@ from cryolatent.cli.exploring import explore
 from cryolatent.cli.halves import halves
 from cryolatent.cli.importing import importing
 from cryolatent.cli.mnist import mnist
+from cryolatent.cli.poses import abinitio
 from cryolatent.cli.results import analyze, export, report, volumes
 from cryolatent.config.flags import given, train_flags
 from cryolatent.config.infer import InferConfig
@@ -30,6 +31,7 @@ TRAIN_DEFAULTS, SIMULATE_DEFAULTS = TrainFlags(), SimulateConfig()
 READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
+app.command(abinitio)
 app.command(halves)
 app.command(audit)
 app.command(explore)

@@ -1,6 +1,6 @@
 """The one door: a particle file of any supported program becomes a stack."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,17 +36,19 @@ class Tables:
         ctf: cryoDRGN's ``ctf.pkl``, in place of all that the file says of the optics.
         ind: cryoDRGN's ``ind.pkl``, or an ``.npy``: the particles to use, counted from zero.
         passthrough: cryoSPARC's passthrough file, if it is not beside the ``.cs``.
+        posed: Whether poses are read; else the file need not have any, and nothing is turned.
     """
 
     poses: Path | None = None
     ctf: Path | None = None
     ind: Path | None = None
     passthrough: Path | None = None
+    posed: bool = True
 
     @property
     def given(self) -> tuple[Path, ...]:
         """The files that are given."""
-        values = (getattr(self, field.name) for field in fields(self))
+        values = (self.poses, self.ctf, self.ind, self.passthrough)
         return tuple(Path(value) for value in values if value is not None)
 
 
@@ -209,7 +211,10 @@ def _open(
     pixel_sizes = ctf.pixel_size_angstrom.double().numpy()
     warn_of_headers(file.path, images, pixel_sizes)
     side = images.box * ctf.pixel_size_angstrom
-    poses = file.poses() if tables.poses is None else read_poses(tables.poses, count, side)
+    if not tables.posed:
+        poses = Poses.unknown(count)
+    else:
+        poses = file.poses() if tables.poses is None else read_poses(tables.poses, count, side)
     _check_shifts(file, poses, side)
     stack = ParticleStack(
         images=corrected_images(images, matrices, phases, pixel_sizes),

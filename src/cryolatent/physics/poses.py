@@ -30,6 +30,18 @@ class Poses:
         return self.rotations.shape[0]
 
     @staticmethod
+    def unknown(count: int) -> "Poses":
+        """Poses that say nothing: not turned, in the centre.
+
+        Args:
+            count: How many.
+
+        Returns:
+            The poses.
+        """
+        return Poses(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 2))
+
+    @staticmethod
     def from_relion(
         angles_degrees: Float[Tensor, "n 3"], origins_angstrom: Float[Tensor, "n 2"]
     ) -> "Poses":

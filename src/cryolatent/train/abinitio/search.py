@@ -65,8 +65,8 @@ MASK_SHELLS = 8
 START_PARTICLES = 2500
 """Particles that random starts are tried on."""
 
-FOLLOWED_EFFORT = 4
-"""What a pass that follows poses costs a coefficient, relative to one that only weights a grid."""
+FOLLOWED_EFFORT = 100
+"""What a pass that follows poses costs, in square shells of one that only weights a grid."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class AbInitioSearch:
         seed: Fixes every random choice.
         watch: Told of the progress.
         device: Where it works.
-        plan: At which resolutions.
+        plan: At which resolutions; `PLAN` if left out.
 
     Raises:
         InputError: If a particle has several images.
@@ -119,7 +119,7 @@ class AbInitioSearch:
         seed: int = 0,
         watch: Watch | None = None,
         device: torch.device = CPU,
-        plan: Plan = PLAN,
+        plan: Plan | None = None,
     ) -> None:
         if len(stack) != len(stack.images):
             raise InputError(
@@ -128,14 +128,16 @@ class AbInitioSearch:
                 "one image of each particle",
                 "Poses of tilted images are found together, which this search cannot do.",
             )
-        self.stack, self.watch, self.seed, self.device = (
-            unposed(stack),
-            watch or Watch(),
-            seed,
-            device,
+        plan = plan or PLAN
+        halts = (*plan.starting, *plan.soft, *plan.followed)
+        last = min(stack.disc.radius, max(halt.shells for halt in halts))
+        self.stack = replace(unposed(stack), shells=last)
+        self.spectra = StackStatistics(
+            *(s[: last + 1] for s in (spectra.power, spectra.background, spectra.ctf_squared))
         )
+        self.watch, self.seed, self.device, self.plan = watch or Watch(), seed, device, plan
         self.shift_deviation, self.radius_pixels = shift_deviation, radius_pixels
-        self.spectra, self.plan, self._done, self._passes = spectra, plan, 0, 0
+        self._done = self._passes = 0
 
     def run(self, starts: int) -> AbInitio:
         """Find volume and poses.
@@ -154,7 +156,8 @@ class AbInitioSearch:
         effort = starts * _effort(self.plan.starting, last, len(some)) + _effort(
             self.plan.soft, last, len(parts)
         )
-        total = effort + FOLLOWED_EFFORT * _effort(self.plan.followed, last, len(parts))
+        passes = sum(halt.passes for halt in self.plan.followed)
+        total = effort + FOLLOWED_EFFORT * passes * len(parts)
         self.watch.stage("searching poses", total)
         found = [self._start(some, parts, number, starts) for number in range(starts)]
         evidence = tuple(consensus.evidence for _, consensus in found)
@@ -219,7 +222,7 @@ class AbInitioSearch:
             for _ in range(halt.passes):
                 spacing = halt.spacing_degrees
                 consensus, poses = followed(search, consensus, COARSE_SHELLS, spacing)
-                self._tell(consensus, FOLLOWED_EFFORT * shells**2 * len(search.parts), "refining")
+                self._tell(consensus, FOLLOWED_EFFORT * len(search.parts), "refining")
         return consensus, poses
 
     def _tell(self, consensus: Consensus, effort: int, name: str) -> None:
@@ -248,9 +251,7 @@ def unposed(stack: ParticleStack) -> ParticleStack:
     Returns:
         All at the same rotation, in the centre.
     """
-    images = len(stack.images)
-    poses = Poses(torch.eye(3).repeat(images, 1, 1), torch.zeros(images, 2))
-    return replace(stack, poses=poses)
+    return replace(stack, poses=Poses.unknown(len(stack.images)))
 
 
 def _effort(halts: tuple[Halt, ...], last: int, particles: int) -> int:

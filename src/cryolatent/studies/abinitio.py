@@ -1,0 +1,215 @@
+"""From particles without poses to a run: a search for poses, and the usual training from there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from cryolatent.analysis.export import export_poses
+from cryolatent.config.training import TrainConfig
+from cryolatent.data import ParticleStack, open_particles, scan
+from cryolatent.errors import InputError
+from cryolatent.io import write_volume
+from cryolatent.io.files import write_text_atomically
+from cryolatent.runs.run import Run
+from cryolatent.sessions.training import named_device, opened, radius_pixels, trained
+from cryolatent.train import Watch, free_threads, processor_threads
+from cryolatent.train.abinitio.search import AbInitio, AbInitioSearch
+
+KINDS = (".star", ".cs")
+SHIFT_SHARE = 0.03
+"""Standard deviation of displacements to begin with, over the box."""
+
+SURE = 0.5
+"""Probability from which an orientation counts as found."""
+
+
+class PosesFound(BaseModel):
+    """What a search for poses came to.
+
+    Args:
+        source: The particle file.
+        seed: What it was asked to begin with.
+        particles: How many particles there are.
+        certain: Share of particles of which one orientation has most of the probability.
+        starts: Log evidence per particle of each random start, in nats.
+        chosen: Which of them went on, counted from zero.
+        angstrom: Resolution at which poses were compared last.
+        evidence: Log evidence per particle there, in nats.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    seed: int
+    particles: int
+    certain: float
+    starts: tuple[float, ...]
+    chosen: int
+    angstrom: float
+    evidence: float
+
+    @staticmethod
+    def of(found: AbInitio, stack: ParticleStack, seed: int) -> "PosesFound":
+        """Sum up a search.
+
+        Args:
+            found: What it found.
+            stack: The particles.
+            seed: Its seed.
+
+        Returns:
+            What is kept of it.
+        """
+        side = stack.disc.box * stack.pixel_size_angstrom
+        return PosesFound(
+            source=str(stack.source.resolve()),
+            seed=seed,
+            particles=len(stack),
+            certain=float((found.certainty >= SURE).float().mean()),
+            starts=found.starts,
+            chosen=found.chosen,
+            angstrom=side / found.shells,
+            evidence=found.evidence,
+        )
+
+    def words(self) -> list[str]:
+        """What was found, in sentences."""
+        evidence = ", ".join(f"{value:.2f}" for value in self.starts)
+        several = f"start {self.chosen + 1} of {len(self.starts)} explains the images best"
+        return [
+            f"{self.particles} particles, one orientation clear for {100 * self.certain:.0f} % of "
+            f"them at {self.angstrom:.1f} Å",
+            f"{several} (evidence per particle: {evidence} nats)",
+            "the hand cannot be known from images: map and poses may be the mirror image's",
+        ]
+
+
+def open_unposed(path: Path, config: TrainConfig) -> ParticleStack:
+    """Open particles of which no pose is read.
+
+    Args:
+        path: A STAR or ``.cs`` file.
+        config: Options of the training that follows.
+
+    Returns:
+        The particles.
+
+    Raises:
+        InputError: If poses cannot be written to such a file, or an option asks for known poses.
+    """
+    if path.is_dir() or path.suffix.lower() not in KINDS:
+        raise InputError(
+            path,
+            "particles to which no poses can be written",
+            "a .star or .cs file",
+            "Give the file that they come from.",
+        )
+    data = config.data
+    for name, value, usual in (
+        ("symmetry", data.symmetry, "C1"),
+        ("poses", data.poses, None),
+        ("ctf", data.ctf, None),
+    ):
+        if value != usual:
+            raise InputError(
+                f"`{name}`",
+                f"{value} with poses that are to be found",
+                f"{usual or 'none'}: the axes are not known, and the file's own optics are used",
+                "Leave it out, and give it to a training on the poses found.",
+            )
+    return open_particles(path, **data.reading() | {"tables": replace(data.tables(), posed=False)})
+
+
+def search_poses(
+    stack: ParticleStack, folder: Path, config: TrainConfig, starts: int, watch: Watch | None = None
+) -> PosesFound:
+    """Find poses and write them beside a map; a search that is finished already is kept.
+
+    Args:
+        stack: Particles; what is recorded of their poses is not looked at.
+        folder: Gets the particle file with poses, ``map.mrc`` and ``abinitio.json``.
+        config: Options of the training that follows: its seed, device and radius of the particle.
+        starts: Number of random starts.
+        watch: Told of the progress.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: If the folder holds the poses of others.
+    """
+    session = config.session
+    kept = _kept(folder, stack, starts, session.seed)
+    if kept is not None:
+        return kept
+    watch, radius = watch or Watch(), radius_pixels(config.data.particle_radius, stack)
+    watch.stage("reading particles", len(stack.images))
+    read = scan(stack, radius, watch.advance)
+    search = AbInitioSearch(
+        stack.levelled(read.levels),
+        read.statistics,
+        radius,
+        shift_deviation=SHIFT_SHARE * stack.disc.box,
+        seed=session.seed,
+        watch=watch,
+        device=named_device(session.device),
+    )
+    with processor_threads(session.threads or free_threads()):
+        found = search.run(starts)
+    export_poses(stack, found.poses, particle_file(folder, stack))
+    write_volume(folder / "map.mrc", found.volume.numpy(), stack.pixel_size_angstrom)
+    result = PosesFound.of(found, stack, session.seed)
+    # last, for it says that the rest is there
+    write_text_atomically(folder / "abinitio.json", result.model_dump_json(indent=2) + "\n")
+    return result
+
+
+def particle_file(folder: Path, stack: ParticleStack) -> Path:
+    """Where the poses are written.
+
+    Args:
+        folder: Of a search.
+        stack: Its particles.
+
+    Returns:
+        A file of the particles' own kind.
+    """
+    return folder / f"particles{stack.source.suffix.lower()}"
+
+
+def train_from_found(
+    stack: ParticleStack, folder: Path, config: TrainConfig, watch: Watch | None = None
+) -> Run:
+    """Train on the poses that a search wrote, as on recorded ones: they are doubted and refined.
+
+    Args:
+        stack: The particles that were searched.
+        folder: Of the search; gets the run.
+        config: Options of the training.
+        watch: Told of the progress.
+
+    Returns:
+        The finished run; one that was begun before goes on.
+    """
+    images = stack.datadir or stack.source.parent
+    # those that were chosen are the ones that were written
+    data = config.data.model_copy(update={"datadir": images.resolve(), "ind": None})
+    config, path = config.model_copy(update={"data": data}), folder / "run"
+    posed = open_particles(particle_file(folder, stack), **data.reading())
+    return trained(opened(path, config, posed), path, config, posed, watch)
+
+
+def _kept(folder: Path, stack: ParticleStack, starts: int, seed: int) -> PosesFound | None:
+    path = folder / "abinitio.json"
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(folder, "something there", "a new folder", "Choose another -o.")
+        return None
+    kept = PosesFound.model_validate_json(path.read_text())
+    same = kept.source == str(stack.source.resolve()) and kept.particles == len(stack)
+    if not same or (kept.seed, len(kept.starts)) != (seed, starts):
+        raise InputError(
+            folder, "poses of other particles or options", "a new folder", "Choose another -o."
+        )
+    return kept
