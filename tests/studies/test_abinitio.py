@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import roma
 import torch
 
 from builders import small_stack
@@ -51,7 +52,8 @@ def test_particles_without_poses_become_a_run(
     assert "300 particles" in said
     assert "hand cannot be known" in said
     written = output / "particles.star"
-    assert f"wrote {written}" in said
+    assert "300 particles are few" in said
+    assert f"{written}, whose images are named as before (--datadir {star.parent})" in said
     assert read_volume(output / "map.mrc")[0].shape == (32, 32, 32)
     posed = open_particles(written, datadir=star.parent)
     truth = Truth.load(star.parent / "truth")
@@ -61,16 +63,22 @@ def test_particles_without_poses_become_a_run(
     quick = ["--z-dim", "1", "--search-shells", "8", "--starts", "1", "--shells", "11"]
     assert command(star, output, *quick) == 0
     assert written.read_bytes() == before
+    said = capsys.readouterr().out
     trained = Run.open(output / "run")
     assert trained.manifest.status == "finished"
     assert trained.z_dim == 0
-    said = capsys.readouterr().out
     assert "no heterogeneity that these particles can show" in said
     assert f"cryolatent analyze {output / 'run'}" in said
     beliefs = trained.latents().beliefs
     assert beliefs is not None
     refined = beliefs.refined(posed.poses, posed.pixel_size_angstrom)
-    assert align_poses(refined, truth.poses).degrees.median() < 3
+    aligned = align_poses(refined, truth.poses)
+    assert aligned.degrees.median() < 3
+    # the images count once: a width of the prior that they taught would make poses look sure
+    off = roma.rotmat_to_rotvec(aligned.poses.rotations @ truth.poses.rotations.mT)
+    width = beliefs.covariance.diagonal(dim1=1, dim2=2)[:, :3].sqrt()
+    assert ((off / width).abs() < 1.96).float().mean() > 0.85
+    assert "orientations are taken as off by 5.0° per axis" in said
     # other options are another search
     assert command(star, output, "--seed", "3") == 2
     assert "poses of other particles or options" in capsys.readouterr().err

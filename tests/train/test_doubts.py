@@ -13,7 +13,9 @@ from sklearn.metrics import roc_auc_score
 from builders import exact_config, small_stack
 from cryolatent.analysis.words import found
 from cryolatent.data import ParticleStack
+from cryolatent.errors import InputError
 from cryolatent.io import read_arrays
+from cryolatent.models.contrast import ONE
 from cryolatent.models.nuisances import TRUSTED
 from cryolatent.physics import turned
 from cryolatent.runs.inputs import nuisances_of, said_of_inputs
@@ -22,6 +24,8 @@ from cryolatent.sessions.systems import restore
 from cryolatent.sessions.training import begin, train
 from cryolatent.sessions.unseen import infer_unseen
 from cryolatent.train import Watch, infer
+from cryolatent.train.em.doubts import Doubts
+from cryolatent.train.options import EmOptions
 
 ERRORS = {"angle_error": 5.0, "shift_error": 0.5, "contrast_spread": 0.15, "junk": 0.08}
 EASY = {"particles": 700, "box": 32, "pixel_size": 9.0, "snr": 0.3}
@@ -152,3 +156,17 @@ def test_rows_follow_other_priors(rigid: ParticleStack, runs: Callable[..., Run]
     assert (infer(system, few, 0).evidence - first).abs().max() > 0.1
     likelihood.nuisances = learned
     torch.testing.assert_close(infer(system, few, 0).evidence, first)
+
+
+def test_a_width_that_is_known_is_not_learned() -> None:
+    options = EmOptions(angle_error=2.0, shift_error=0.3)
+    doubts = Doubts.of(options, ONE)
+    assert doubts.rotations
+    assert (doubts.learned.rotations, doubts.learned.shifts) == (False, False)
+    assert doubts.learned.contrast
+    tilt, _, spin, shift, _ = doubts.begin(ONE, torch.ones(4)).poses.deviations
+    assert np.degrees([tilt, spin]) == pytest.approx([2.0, 2.0])
+    assert shift == 0.3
+    assert Doubts.of(EmOptions(), ONE).learned.rotations
+    with pytest.raises(InputError, match="rotations with a width"):
+        Doubts.of(EmOptions(angle_error=2.0, trust=("rotations",)), ONE)

@@ -47,6 +47,7 @@ def abinitio(
     from cryolatent.cli.progress import tell, training_watch
     from cryolatent.errors import InputError
     from cryolatent.studies.abinitio import (
+        image_folder,
         open_unposed,
         particle_file,
         search_poses,
@@ -60,7 +61,10 @@ def abinitio(
     with training_watch() as watch:
         poses = search_poses(stack, output, config, random_starts, watch)
         written = particle_file(output, stack)
-        wrote = f"wrote {written} and {output / 'map.mrc'}"
+        wrote = (
+            f"wrote {output / 'map.mrc'} and {written}, whose images are named as before "
+            f"(--datadir {image_folder(stack)})"
+        )
         if map_only:
             print("; ".join(poses.words()))
             print(wrote)

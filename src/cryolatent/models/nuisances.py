@@ -1,5 +1,6 @@
 """What a model of images doubts of its inputs: poses, contrast, and that a particle is one."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from math import degrees, log
@@ -67,11 +68,14 @@ class Nuisances:
         """Logarithms of the shares; none is quite impossible."""
         return tuple(log(max(share, 1e-6)) for share in self.shares)  # pyright: ignore
 
-    def words(self) -> list[str]:
+    def words(self, given: Collection[str] = ()) -> list[str]:
         """What the priors say of the inputs, in clauses.
 
         Errors of poses are given as standard deviations per axis, and as the angle that three axes
         make together; flexibility that no latent explains counts in them.
+
+        Args:
+            given: Which of ``rotations`` and ``shifts`` have a width that was not learned.
 
         Returns:
             One clause for each of rotations, shifts, contrast and particles that is doubted, and
@@ -80,10 +84,13 @@ class Nuisances:
         tilt, _, spin, shift, _ = self.poses.deviations
         axis = degrees(((2 * tilt**2 + spin**2) / 3) ** 0.5)
         angles = f"{axis:.1f}° per axis ({axis * 3**0.5:.1f}° in all)"
+        verb = {
+            n: "are taken as off" if n in given else "look off" for n in ("rotations", "shifts")
+        }
         junk, spread = 1 - self.shares[0], self.contrast.spread
         looks = {
-            "rotations": f"orientations look off by {angles}" if tilt or spin else "",
-            "shifts": f"shifts look off by {shift:.2f} px" if shift else "",
+            "rotations": f"orientations {verb['rotations']} by {angles}" if tilt or spin else "",
+            "shifts": f"shifts {verb['shifts']} by {shift:.2f} px" if shift else "",
             "contrast": f"contrast varies by {100 * spread:.0f} %" if spread else "",
             "particles": f"{100 * junk:.1f} % of the images show no particle"
             if self.junk_spectrum is not None

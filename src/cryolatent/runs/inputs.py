@@ -29,9 +29,10 @@ def said_of_inputs(run: Run) -> list[str]:
     Returns:
         Clauses, to be joined; none of a method that doubts nothing, on images alike.
     """
-    nuisances = nuisances_of(run) if run.config.method.solves_volumes else None
+    method = run.config.method
+    nuisances = nuisances_of(run) if method.solves_volumes else None
     levels = run.noise_levels()
-    words = [] if nuisances is None else nuisances.words()
+    words = [] if nuisances is None else nuisances.words(method.known_errors)
     return words if levels is None else [*words, levels.words()]
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from cryolatent.analysis.export import export_poses
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles, scan
+from cryolatent.data.adequacy import too_little
+from cryolatent.data.contrast import warn_of_contrast
 from cryolatent.errors import InputError
 from cryolatent.io import write_volume
 from cryolatent.io.files import write_text_atomically
@@ -20,6 +22,10 @@ KINDS = (".star", ".cs")
 SHIFT_SHARE = 0.03
 """Standard deviation of displacements to begin with, over the box."""
 
+WIDE = {"angle_error": 5.0, "shift_error": 1.0}
+"""Widths of the prior about poses found, in degrees and pixels. A training reads the images that
+the poses come from: a width that it learned would count them twice."""
+
 SURE = 0.5
 """Probability from which an orientation counts as found."""
 
@@ -31,6 +37,7 @@ class PosesFound(BaseModel):
         source: The particle file.
         seed: What it was asked to begin with.
         particles: How many particles there are.
+        lacks: What there are too few of, particles or views.
         certain: Share of particles of which one orientation has most of the probability.
         starts: Log evidence per particle of each random start, in nats.
         chosen: Which of them went on, counted from zero.
@@ -43,6 +50,7 @@ class PosesFound(BaseModel):
     source: str
     seed: int
     particles: int
+    lacks: tuple[str, ...]
     certain: float
     starts: tuple[float, ...]
     chosen: int
@@ -66,6 +74,7 @@ class PosesFound(BaseModel):
             source=str(stack.source.resolve()),
             seed=seed,
             particles=len(stack),
+            lacks=tuple(too_little(replace(stack, poses=found.poses))),
             certain=float((found.certainty >= SURE).float().mean()),
             starts=found.starts,
             chosen=found.chosen,
@@ -76,11 +85,12 @@ class PosesFound(BaseModel):
     def words(self) -> list[str]:
         """What was found, in sentences."""
         evidence = ", ".join(f"{value:.2f}" for value in self.starts)
-        several = f"start {self.chosen + 1} of {len(self.starts)} explains the images best"
+        best = f"start {self.chosen + 1} of {len(self.starts)} explains the images best"
         return [
             f"{self.particles} particles, one orientation clear for {100 * self.certain:.0f} % of "
             f"them at {self.angstrom:.1f} Å",
-            f"{several} (evidence per particle: {evidence} nats)",
+            f"{best} (evidence per particle: {evidence} nats)",
+            *self.lacks,
             "the hand cannot be known from images: map and poses may be the mirror image's",
         ]
 
@@ -106,18 +116,13 @@ def open_unposed(path: Path, config: TrainConfig) -> ParticleStack:
             "Give the file that they come from.",
         )
     data = config.data
-    for name, value, usual in (
-        ("symmetry", data.symmetry, "C1"),
-        ("poses", data.poses, None),
-        ("ctf", data.ctf, None),
+    for name, value, usual, why in (
+        ("symmetry", data.symmetry, "C1", "C1, for where the axes are is not known"),
+        ("poses", data.poses, None, "none, for they are to be found"),
+        ("ctf", data.ctf, None, "the particle file's own optics"),
     ):
         if value != usual:
-            raise InputError(
-                f"`{name}`",
-                f"{value} with poses that are to be found",
-                f"{usual or 'none'}: the axes are not known, and the file's own optics are used",
-                "Leave it out, and give it to a training on the poses found.",
-            )
+            raise InputError(f"`{name}`", str(value), why, "Leave it out.")
     return open_particles(path, **data.reading() | {"tables": replace(data.tables(), posed=False)})
 
 
@@ -143,6 +148,7 @@ def search_poses(
     kept = _kept(folder, stack, starts, session.seed)
     if kept is not None:
         return kept
+    warn_of_contrast(stack)
     watch, radius = watch or Watch(), radius_pixels(config.data.particle_radius, stack)
     watch.stage("reading particles", len(stack.images))
     read = scan(stack, radius, watch.advance)
@@ -192,12 +198,26 @@ def train_from_found(
     Returns:
         The finished run; one that was begun before goes on.
     """
-    images = stack.datadir or stack.source.parent
     # those that were chosen are the ones that were written
-    data = config.data.model_copy(update={"datadir": images.resolve(), "ind": None})
+    data = config.data.model_copy(update={"datadir": image_folder(stack), "ind": None})
     config, path = config.model_copy(update={"data": data}), folder / "run"
+    method = config.method
+    if method.solves_volumes and not method.known_errors and getattr(method, "trust", ()) is None:
+        config = config.changed(WIDE)
     posed = open_particles(particle_file(folder, stack), **data.reading())
     return trained(opened(path, config, posed), path, config, posed, watch)
+
+
+def image_folder(stack: ParticleStack) -> Path:
+    """What image names are relative to, in the file that poses are written to too.
+
+    Args:
+        stack: The particles.
+
+    Returns:
+        An absolute path.
+    """
+    return (stack.datadir or stack.source.parent).resolve()
 
 
 def _kept(folder: Path, stack: ParticleStack, starts: int, seed: int) -> PosesFound | None:

@@ -19,6 +19,11 @@ class MethodOptions(Options):
     solves_volumes: ClassVar[bool] = False
     """Whether it solves for volumes in closed form, and so needs a posterior in closed form."""
 
+    @property
+    def known_errors(self) -> dict[str, float]:
+        """Given widths of errors of recorded ``rotations`` (degrees) and ``shifts`` (pixels)."""
+        return {}
+
 
 class GradientOptions(MethodOptions):
     """Stochastic gradient descent."""
@@ -60,6 +65,14 @@ class EmOptions(MethodOptions):
     """What is believed as it is recorded; else how wrong it is is learned: poses are integrated out
     and refined, contrasts too, and images that show no particle are told apart."""
 
+    angle_error: Annotated[float, Field(gt=0, le=10)] | None = None
+    """Standard deviation of the errors of recorded rotations about each axis, in degrees, if it is
+    known; learned if left out."""
+
+    shift_error: Annotated[float, Field(gt=0, le=10)] | None = None
+    """Standard deviation of the errors of recorded shifts along each axis, in pixels, if it is
+    known; learned if left out."""
+
     starts: Positive = 2
     """Random starts at the lowest shells; the best evidence is kept."""
 
@@ -76,6 +89,12 @@ class EmOptions(MethodOptions):
 
     focus_mask: Path | None = None
     """Mask outside which volumes may not differ from the consensus."""
+
+    @property
+    def known_errors(self) -> dict[str, float]:
+        """Widths that are given and so not learned."""
+        given = {"rotations": self.angle_error, "shifts": self.shift_error}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class ImportedMethodOptions(MethodOptions):

@@ -1,10 +1,13 @@
 """What a search doubts of its inputs, and with which priors it begins."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import radians
 
 from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.errors import InputError
 from cryolatent.models.contrast import ONE, Contrast
 from cryolatent.models.nuisances import Nuisances, PoseErrors
 from cryolatent.train.options import EmOptions
@@ -24,12 +27,15 @@ class Doubts:
         shifts: The recorded shifts.
         contrast: That all particles have the same contrast.
         particles: That every image shows the molecule.
+        known: Widths of errors of ``rotations`` (degrees) and ``shifts`` (pixels) that are given
+            and not learned.
     """
 
     rotations: bool = True
     shifts: bool = True
     contrast: bool = True
     particles: bool = True
+    known: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(options: EmOptions, contrast: Contrast) -> "Doubts":
@@ -41,13 +47,30 @@ class Doubts:
 
         Returns:
             The doubts.
+
+        Raises:
+            InputError: If the error of something is given that is trusted.
         """
         names = ("rotations", "shifts", "contrast", "particles")
         rotations, shifts, spread, particles = (
             options.trust is None or ("all" not in options.trust and name not in options.trust)
             for name in names
         )
-        return Doubts(rotations, shifts, spread and contrast == ONE, particles)
+        known = options.known_errors
+        for name, doubted in (("rotations", rotations), ("shifts", shifts)):
+            if name in known and not doubted:
+                found, way_out = f"{name} with a width of their errors", "Leave one of them out."
+                raise InputError("`trust`", found, "to trust, or a width", way_out)
+        return Doubts(rotations, shifts, spread and contrast == ONE, particles, known)
+
+    @property
+    def learned(self) -> "Doubts":
+        """What a survey fits."""
+        return replace(
+            self,
+            rotations=self.rotations and "rotations" not in self.known,
+            shifts=self.shifts and "shifts" not in self.known,
+        )
 
     def __bool__(self) -> bool:
         return self.rotations or self.shifts or self.contrast or self.particles
@@ -62,8 +85,10 @@ class Doubts:
         Returns:
             Wide priors of what is doubted.
         """
-        turn = FIRST_TURN if self.rotations else 0.0
-        poses = PoseErrors(turn, turn, FIRST_SHIFT if self.shifts else 0.0)
+        turn, shift = FIRST_TURN if self.rotations else 0.0, FIRST_SHIFT if self.shifts else 0.0
+        if "rotations" in self.known:
+            turn = radians(self.known["rotations"])
+        poses = PoseErrors(turn, turn, self.known.get("shifts", shift))
         spread = Contrast(FIRST_SPREAD) if self.contrast else contrast
         if not self.particles:
             return Nuisances(poses, spread)

@@ -76,7 +76,7 @@ def survey(
     ]
     if hypothesis.lattice.disc.radius < TELLING_SHELLS:
         doubts = replace(doubts, contrast=False, particles=False)
-    nuisances = hypothesis.nuisances
+    nuisances, doubts = hypothesis.nuisances, doubts.learned
     for _ in range(ITERATIONS):
         under = hypothesis.under(nuisances)
         nuisances = _refitted(nuisances, [under.judge(*row) for row in sample], doubts)
