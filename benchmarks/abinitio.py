@@ -109,7 +109,7 @@ def cost(work: Path, *, particles: int = 1000) -> None:
     folder = work / "abinitio-cost"
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        options = SETS["one state, 0.1"] | {"particles": particles}
+        options: dict[str, Any] = {**SETS["one state, 0.1"], "particles": particles}
         simulate(SimulateConfig(**options, seed=0), folder)
         stack, truth = open_particles(folder / "particles.star"), Truth.load(folder / "truth")
         blank = replace(unposed(stack), shells=12)
