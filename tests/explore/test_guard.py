@@ -109,7 +109,7 @@ def test_links_out_of_a_run_are_not_followed(served: Served, run: Run) -> None:
 
 
 def test_a_summary_that_points_out_of_the_run_is_not_followed(served: Served, run: Run) -> None:
-    volume = run.analysis / "volumes" / "cluster_1.mrc"
+    volume = run.analysis / "volumes" / "state_1.mrc"
     question = {"of": {"kind": "cluster", "number": 1}}
     path = f"/{served.token}/api/runs/0/volume"
     assert served.request(path, question)[0] == 200
