@@ -48,7 +48,8 @@ def trust(run: str, findings: Sequence[Finding]) -> Trust:
         verdict = "pass"
     sentence = WORDS[verdict]
     if failed:
-        sentence = f"{sentence}: {', '.join(failed)}."
+        why = " ".join(f.note for f in findings if f.verdict == "fail" and f.note)
+        sentence = f"{sentence}: {', '.join(failed)}. {why}".rstrip()
     elif reality is None:
         sentence += " Whether there is heterogeneity was not asked (--with-controls)."
     elif reality.verdict == "not applicable":
