@@ -103,6 +103,7 @@ def _stacked(
         axes.set_ylim(0.8, 1.3 * bottom.max())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.set_xlim(edges[0], edges[-1])
     axes.spines["bottom"].set_color(MUTED)
     label_axes(axes, name, "particles")
     return to_svg(figure, identity)
