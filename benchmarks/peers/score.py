@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from benchmarks.peers.records import Point
-from cryolatent.analysis.analyze import FSC_PARTICLES
+from cryolatent.analysis.against_truth import FSC_PARTICLES
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.summary import Estimate
 from cryolatent.analysis.truth import fsc_area, rand_index

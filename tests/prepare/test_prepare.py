@@ -327,7 +327,10 @@ def test_a_run_on_packed_particles_is_exported_as_the_original(stack, tmp_path) 
     done = export(Run.open(run.path), tmp_path / "out.star")
     assert done.rows.tolist() == [row for row in range(40) if row != 3]
     table = read_star(done.path).particles
-    assert table["rlnImageName"].tolist() == np.delete(stack.ids, 3).tolist()
+    # the file lies elsewhere, and finds the images all the same
+    names = [f"{n[:7]}{Path(n[7:]).name}" for n in table["rlnImageName"]]
+    assert names == np.delete(stack.ids, 3).tolist()
+    assert (open_particles(done.path).pixels(np.arange(3)) == stack.pixels(np.arange(3))).all()
     latents = Run.open(run.path).latents().distribution.mean[:, 0]
     limit = float(latents.median())
     rows = export(Run.open(run.path), tmp_path / "rows.npy", [f"z0>{limit}"])

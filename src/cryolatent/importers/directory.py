@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import cryolatent
+from cryolatent.config.reading import TABLES
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
 from cryolatent.data.source import Geometry
@@ -83,7 +84,8 @@ def recorded(reading: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: value for name, value in reading.items() if name not in ("tables", "relocate")}
     if "relocate" in reading:
         flat["relocate"] = reading["relocate"].texts
-    return flat | (vars(reading["tables"]) if reading.get("tables") else {})
+    tables = reading.get("tables")
+    return flat | ({name: getattr(tables, name) for name in TABLES} if tables else {})
 
 
 def _without_particles(foreign: Foreign) -> Manifest:
