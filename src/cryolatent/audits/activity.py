@@ -49,13 +49,5 @@ class Activity(Audit):
         note = f"{used} of {len(variance)} dimensions are in use."
         if not announces(subject):
             verdict, note = "not applicable", "The run announces no heterogeneity."
-        return Finding(
-            name=self.name,
-            question=self.question,
-            particles=len(latents.ids),
-            statistic=Estimate(value=share, low=share, high=share),
-            null=None,
-            threshold=0.0,
-            verdict=verdict,
-            note=note,
-        )
+        statistic = Estimate(value=share, low=share, high=share)
+        return self.finding(verdict, statistic, particles=len(latents.ids), note=note)

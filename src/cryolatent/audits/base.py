@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from cryolatent.runs.finding import Finding
+from cryolatent.runs.finding import Estimate, Finding, Table, Verdict
 from cryolatent.sessions.subject import Need, Subject
 
 
@@ -38,17 +38,48 @@ class Audit(ABC):
         """
         reason = subject.missing(self.needs)
         if reason:
-            return Finding(
-                name=self.name,
-                question=self.question,
-                particles=0,
-                statistic=None,
-                null=None,
-                threshold=0.0,
-                verdict="not applicable",
-                note=reason,
-            )
+            return self.finding("not applicable", note=reason)
         return self.answer(subject)
+
+    def finding(
+        self,
+        verdict: Verdict,
+        statistic: Estimate | None = None,
+        *,
+        particles: int = 0,
+        null: Estimate | None = None,
+        threshold: float = 0.0,
+        note: str = "",
+        numbers: dict[str, Estimate] | None = None,
+        tables: dict[str, Table] | None = None,
+    ) -> Finding:
+        """An answer under the audit's own name and question.
+
+        Args:
+            verdict: The verdict.
+            statistic: The number that decides; None if it is not defined.
+            particles: How many were asked.
+            null: What the number would be if nothing were there.
+            threshold: Where the verdict changes.
+            note: Why the verdict is what it is, where the numbers do not say.
+            numbers: Further numbers by name.
+            tables: What the numbers were made of.
+
+        Returns:
+            The finding.
+        """
+        return Finding(
+            name=self.name,
+            question=self.question,
+            particles=particles,
+            statistic=statistic,
+            null=null,
+            threshold=threshold,
+            verdict=verdict,
+            note=note,
+            numbers=numbers or {},
+            tables=tables or {},
+        )
 
     @abstractmethod
     def answer(self, subject: Subject) -> Finding:

@@ -14,6 +14,10 @@ from cryolatent.sessions.claims import Claim, scales
 from cryolatent.sessions.subject import Need, Subject
 
 PERMUTATIONS = 49
+GONE = (
+    "What the latents tell apart is gone once poses, contrast and particles are doubted and the "
+    "images are others."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Confirmation(Audit):
         """Compare the particles' own latents with none, and with those of others."""
         if self.claims is None:
             verdict: Verdict = "fail" if announces(subject) else "not applicable"
-            return self._finding(0, None, None, LEAST_GAIN, verdict, "All latents are alike.")
+            return self.finding(verdict, threshold=LEAST_GAIN, note="All latents are alike.")
         used = scales(self.claims)
         pairs = list(zip(self.claims, used, strict=True))
         gain = np.concatenate([claim.gain(scale) for claim, scale in pairs])
@@ -71,31 +75,11 @@ class Confirmation(Audit):
         statistic = mean_estimate(gain, seed=self.seed)
         threshold = max(LEAST_GAIN, chance.high)
         verdict = verdict_above(statistic, threshold)
-        note = GONE if verdict == "fail" else ""
-        return self._finding(len(gain), statistic, chance, threshold, verdict, note)
-
-    def _finding(
-        self,
-        particles: int,
-        statistic: Estimate | None,
-        null: Estimate | None,
-        threshold: float,
-        verdict: Verdict,
-        note: str,
-    ) -> Finding:
-        return Finding(
-            name=self.name,
-            question=self.question,
-            particles=particles,
-            statistic=statistic,
-            null=null,
+        return self.finding(
+            verdict,
+            statistic,
+            particles=len(gain),
+            null=chance,
             threshold=threshold,
-            verdict=verdict,
-            note=note,
+            note=GONE if verdict == "fail" else "",
         )
-
-
-GONE = (
-    "What the latents tell apart is gone once poses, contrast and particles are doubted and the "
-    "images are others."
-)

@@ -81,46 +81,37 @@ class InferenceGap(Audit):
         if system is None or stack is None:
             raise TypeError("a need that is not met")
         if system.posterior.is_closed_form:
-            return self._nothing(EXACT)
+            return self.finding("not applicable", threshold=self.threshold, note=EXACT)
         rng = np.random.default_rng(self.seed)
         few = np.sort(rng.permutation(len(stack))[: self.particles])
         found = measured(system, stack, torch.from_numpy(few), self.seed)
         if found is None:
-            return self._nothing(UNFITTED)
+            return self.finding("not applicable", threshold=self.threshold, note=UNFITTED)
         gap, worth = found.best - found.own, found.best - found.foreign
         numbers = {
             "gap_nats": mean_estimate(gap, seed=self.seed),
             "worth_nats": mean_estimate(worth, seed=self.seed),
         }
         if numbers["worth_nats"].low <= 0:
-            return self._nothing(WORTHLESS, numbers)
+            return self.finding(
+                "inconclusive",
+                particles=len(gap),
+                threshold=self.threshold,
+                note=WORTHLESS,
+                numbers=numbers,
+            )
         statistic = bootstrap(
             lambda rows: float(gap[rows].sum() / max(worth[rows].sum(), 1e-9)),
             len(gap),
             seed=self.seed,
         )
-        return Finding(
-            name=self.name,
-            question=self.question,
+        return self.finding(
+            verdict_below(statistic, self.threshold),
+            statistic,
             particles=len(gap),
-            statistic=statistic,
             null=Estimate(value=1.0, low=1.0, high=1.0),
             threshold=self.threshold,
-            verdict=verdict_below(statistic, self.threshold),
             numbers=numbers,
-        )
-
-    def _nothing(self, note: str, numbers: dict[str, Estimate] | None = None) -> Finding:
-        return Finding(
-            name=self.name,
-            question=self.question,
-            particles=0,
-            statistic=None,
-            null=None,
-            threshold=self.threshold,
-            verdict="inconclusive" if numbers else "not applicable",
-            note=note,
-            numbers=numbers or {},
         )
 
 
@@ -139,7 +130,8 @@ def measured(
         Nats; None of distributions that cannot be fitted.
     """
     model, rows = system.model, []
-    for part in index.split(BATCH):
+    # of nearly equal sizes, so that nobody is without another
+    for part in index.chunk(-(-len(index) // BATCH)):
         batch = stack.batch(part)
         with torch.no_grad():
             own: Distribution = system.posterior(batch, model)

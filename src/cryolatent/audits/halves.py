@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
 from cryolatent.audits.base import Audit
-from cryolatent.runs.finding import Estimate, Finding, Verdict, verdict_above
+from cryolatent.runs.finding import Estimate, Finding, verdict_above
 from cryolatent.sessions.crossread import HalfRead
 from cryolatent.sessions.subject import Need, Subject
 
@@ -84,14 +84,12 @@ class Reality(Audit):
             would = again is not None and verdict_above(self._gain(again), LEAST_GAIN) == "pass"
             verdict = "fail" if would else "inconclusive"
             note = f"{note} {WOULD if would else WOULD_NOT}".strip()
-        return Finding(
-            name=self.name,
-            question=self.question,
+        return self.finding(
+            verdict,
+            statistic,
             particles=sum(len(half.rows) for half in self.read),
-            statistic=statistic,
             null=zero,
             threshold=LEAST_GAIN,
-            verdict=verdict,
             note=note,
             numbers=numbers,
         )
@@ -140,7 +138,7 @@ class Agreement(Audit):
         halves = [(half, z[half.rows]) for half in self.read if half.dimensions]
         if not halves or not z.shape[1]:
             note = NOTHING if not halves else "The run has no latent dimensions."
-            return self._finding(len(z), None, None, "inconclusive", note)
+            return self.finding("inconclusive", particles=len(z), threshold=LEAST_SHARE, note=note)
         rng = np.random.default_rng(self.seed)
         left, total = _residuals(halves)
         null = []
@@ -156,26 +154,8 @@ class Agreement(Audit):
         )
         threshold = max(LEAST_SHARE, chance.high)
         verdict = verdict_above(statistic, threshold)
-        return self._finding(len(left), statistic, chance, verdict, "", threshold)
-
-    def _finding(
-        self,
-        particles: int,
-        statistic: Estimate | None,
-        null: Estimate | None,
-        verdict: Verdict,
-        note: str,
-        threshold: float = LEAST_SHARE,
-    ) -> Finding:
-        return Finding(
-            name=self.name,
-            question=self.question,
-            particles=particles,
-            statistic=statistic,
-            null=null,
-            threshold=threshold,
-            verdict=verdict,
-            note=note,
+        return self.finding(
+            verdict, statistic, particles=len(left), null=chance, threshold=threshold
         )
 
 

@@ -100,16 +100,12 @@ class MoveTest(Audit):
         each = None if found is None else found.each
         pairs = pair_table(ids, z, moved, each)
         chance = 1 / len(ids)
-        return Finding(
-            name=self.name,
-            question=self.question,
+        return self.finding(
+            "inconclusive" if found is None else verdict_below(found.median, self.threshold),
+            None if found is None else found.median,
             particles=len(ids),
-            statistic=None if found is None else found.median,
             null=None if found is None else found.null,
             threshold=self.threshold,
-            verdict="inconclusive"
-            if found is None
-            else verdict_below(found.median, self.threshold),
             note=" ".join(filter(None, [note, CONSTANT if found is None else ""])),
             numbers={
                 "retrieval": mean_estimate(own_neighbour(z, moved), seed=self.seed),

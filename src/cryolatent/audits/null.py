@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cryolatent.audits.base import Audit
-from cryolatent.runs.finding import Estimate, Finding, Verdict, verdict_below
+from cryolatent.runs.finding import Estimate, Finding, verdict_below
 from cryolatent.runs.run import Run
 from cryolatent.sessions.subject import Need, Subject
 from cryolatent.train.choice import Choice
@@ -54,11 +54,11 @@ class Null(Audit):
     def answer(self, subject: Subject) -> Finding:
         """Repeat the run, if it made a choice."""
         choices = [] if self.run is None else self.run.choices()
-        if not choices:
-            return self._finding(None, "not applicable", NO_CHOICE, {})
+        if self.run is None or not choices:
+            return self.finding("not applicable", threshold=self.threshold, note=NO_CHOICE)
         gain, error = announced(choices[0])
         if gain <= 0:
-            return self._finding(None, "not applicable", SILENT, {})
+            return self.finding("not applicable", threshold=self.threshold, note=SILENT)
         nothing, spread = announced(self.repeated().choices()[0])
         share = max(nothing, 0.0) / gain
         width = 1.96 * ((spread / gain) ** 2 + (share * error / gain) ** 2) ** 0.5
@@ -67,19 +67,12 @@ class Null(Audit):
         # a replica's volumes are shrunk, so it shows less than the data would: no proof
         fails = verdict_below(statistic, self.threshold) == "fail"
         verdict, note = ("fail", "") if fails else ("inconclusive", WEAKER)
-        return self._finding(statistic, verdict, note, numbers)
-
-    def _finding(
-        self, statistic: Estimate | None, verdict: Verdict, note: str, numbers: dict[str, Estimate]
-    ) -> Finding:
-        return Finding(
-            name=self.name,
-            question=self.question,
-            particles=0 if self.run is None else self.run.manifest.particles,
-            statistic=statistic,
-            null=None if statistic is None else Estimate(value=1.0, low=1.0, high=1.0),
+        return self.finding(
+            verdict,
+            statistic,
+            particles=self.run.manifest.particles,
+            null=Estimate(value=1.0, low=1.0, high=1.0),
             threshold=self.threshold,
-            verdict=verdict,
             note=note,
             numbers=numbers,
         )

@@ -241,8 +241,6 @@ def _claim(half: Half, own: Float[Tensor, "h d"], z: Float[Tensor, "m d"], seed:
     disc, radius = last.lattice.disc, 0.9 * half.own.disc.box / 2
     mine = _images(half.own, disc)
     values = volumes_given(settling, mine, own, radius, seed)
-    # of the mean volume more is known than a regression at draws of poses gives
-    values[:, :1] = last.posterior.bases(last.values)[:, :1]
     posterior = ExactGaussian(z.shape[1])
     hypothesis = Hypothesis(last.lattice, values, last.noise, posterior, last.nuisances)
     rows: list[tuple[Tensor, ...]] = []

@@ -34,10 +34,14 @@ def volumes_given(
         seed: Fixes the draws.
 
     Returns:
-        Mean and slopes at the voxels of the last hypothesis's lattice.
+        Mean and slopes at the voxels of the last hypothesis's lattice. The mean is that of the one
+        volume, of which more is known than a regression at draws of poses gives.
     """
     one = settling.steps[-1][0]
     lattice, noise = one.lattice, one.noise
+    mean = one.posterior.bases(one.values)[:, :1]
+    if not z.shape[1]:
+        return mean
     equations = NormalEquations(lattice, 1 + z.shape[1])
     gains = 1 / noise[lattice.disc.shells]
     generator = torch.Generator().manual_seed(seed)
@@ -52,7 +56,6 @@ def volumes_given(
         moments = square[part.owner].contiguous(), (first * zeta)[part.owner].contiguous()
         equations.insert(there.images, there.weights, gains, moments, there.rotations)
     matrix, vector = equations.total()
-    mean = one.posterior.bases(one.values)[:, :1]
     prior = [MEAN_PRIOR * power_found(matrix[:, :1], vector[:, :1], lattice)]
     for j in range(1, 1 + z.shape[1]):
         # row j of a packed matrix begins with its product with the mean
@@ -63,4 +66,5 @@ def volumes_given(
     mask, mixing = lattice.field_of(ball)[None], torch.eye(len(prior)).to(noise)
     space = MaskedVolumes(lattice, mask, torch.stack(prior, dim=1), mixing)
     start = noise.new_zeros(len(prior), *mask.shape[1:])
-    return space.values(space.improve(start, matrix, vector, CONSENSUS_STEPS))
+    found = space.values(space.improve(start, matrix, vector, CONSENSUS_STEPS))
+    return torch.cat([mean, found[:, 1:]], dim=1)
