@@ -22,6 +22,8 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+)
+DRIVEN = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
     "--remote-debugging-port=0",
@@ -151,7 +153,7 @@ class Page:
 def browser(profile: Path) -> Iterator[Page]:
     """A browser with one page; the browser is ended at the end."""
     process = subprocess.Popen(
-        [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", "about:blank"],
+        [str(CHROMIUM), *QUIET, *DRIVEN, f"--user-data-dir={profile}", "about:blank"],
         stderr=subprocess.DEVNULL,
     )
     try:

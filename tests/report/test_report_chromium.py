@@ -3,25 +3,15 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from benchmarks.chromium import CHROMIUM, QUIET
+
 pytestmark = pytest.mark.chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 FRAME = """<!DOCTYPE html><body style="margin:0">
 <iframe id="frame" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
 <script>
@@ -41,7 +31,13 @@ addEventListener("load", () => {{
 
 
 def browse(path: Path, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", "--enable-logging=stderr"]
+    command = [
+        str(CHROMIUM),
+        *QUIET,
+        "--disable-gpu",
+        f"--user-data-dir={profile}",
+        "--enable-logging=stderr",
+    ]
     return subprocess.run(
         [*command, *options, "--dump-dom", path.as_uri()],
         capture_output=True,

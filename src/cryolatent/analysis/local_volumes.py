@@ -15,7 +15,7 @@ from cryolatent.analysis.reconstruction import (
     write_maps,
 )
 from cryolatent.analysis.selection import state_shares
-from cryolatent.analysis.state_maps import Members, own_members, write_state_maps
+from cryolatent.analysis.state_maps import Members, effective_number, own_members, write_state_maps
 from cryolatent.analysis.summary import MOST_OF_OTHERS
 from cryolatent.data.contrast import warn_of_contrast
 from cryolatent.errors import InputError
@@ -71,7 +71,7 @@ def kernel_weights(
 ) -> tuple[Float[Tensor, " n"], float]:
     """Weight particles by their distance from a place, reaching a given number of them.
 
-    The Gaussian's bandwidth is the one at which Kish's effective number ``(Σw)²/Σw²`` is the one
+    The Gaussian's bandwidth is the one at which `effective_number` is the one
     asked for; weights below a thousandth are then set to zero.
 
     Args:
@@ -81,9 +81,6 @@ def kernel_weights(
 
     Returns:
         Weights, the largest one, and the bandwidth.
-
-    Source:
-        Kish 1965, Survey Sampling, section 11.7.
     """
     squared = (latents.double() - centre).square().sum(-1)
     squared = squared - squared.min()
@@ -92,7 +89,7 @@ def kernel_weights(
     for _ in range(60):
         middle = (low + high) / 2
         weights = torch.exp(-0.5 * squared / (scale * 2**middle) ** 2)
-        enough = float(weights.sum() ** 2 / weights.square().sum()) > effective
+        enough = effective_number(weights) > effective
         low, high = (low, middle) if enough else (middle, high)
     weights = torch.exp(-0.5 * squared / (scale * 2**high) ** 2)
     return torch.where(weights < LEAST_WEIGHT, 0, weights).float(), scale * 2**high
@@ -230,7 +227,7 @@ def _around(
         at=str(latents.ids[window.place]),
         number=None,
         bandwidth=window.bandwidth,
-        effective_particles=float(weights.sum() ** 2 / weights.square().sum()),
+        effective_particles=effective_number(weights),
         others=window.others,
         file=f"{name}.mrc",
         reconstruction=ReconstructionSummary.of(volume),

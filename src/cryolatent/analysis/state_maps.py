@@ -126,7 +126,7 @@ def write_state_maps(
         own, summary = torch.from_numpy(labels == number), ReconstructionSummary.of(volume)
         measured = MeasuredMap(
             file=(folder / f"{name}.mrc").relative_to(relative_to).as_posix(),
-            effective_particles=float(weights.sum() ** 2 / weights.square().sum()),
+            effective_particles=effective_number(weights),
             others=1 - float(weights[own].sum() / weights.sum()),
             independent=members.independent,
             resolution_angstrom=summary.reached_angstrom,
@@ -135,6 +135,21 @@ def write_state_maps(
         )
         made.append((measured, summary))
     return made
+
+
+def effective_number(weights: Float[Tensor, " n"]) -> float:
+    """Of how many particles of equal weight a mean would be as noisy: Kish's ``(Σw)² / Σw²``.
+
+    Args:
+        weights: Not all zero.
+
+    Returns:
+        Between one and the number of weights.
+
+    Source:
+        Kish 1965, Survey Sampling, section 11.7.
+    """
+    return float(weights.sum() ** 2 / weights.square().sum())
 
 
 def _map_of(members: Members, weights: Float[Tensor, " n"], stage: Stage) -> Reconstruction | None:

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt32
 
-from cryolatent.physics.masks import density_threshold
+from cryolatent.report.surfaces import FEW, enclosed_voxels
 
 FINEST = 128
-FALLBACK = 0.02
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,9 @@ def usual_share(volume: Float[np.ndarray, "d d d"]) -> float:
         volume: Voxels in the order z, y, x.
 
     Returns:
-        Share of voxels above `density_threshold`; a fiftieth where nothing stands out.
+        That of the report's surfaces; a twentieth where nothing stands out.
     """
-    try:
-        level = density_threshold(torch.from_numpy(volume))
-    except ValueError:
-        return FALLBACK
-    return float((volume > level).mean())
+    return enclosed_voxels(volume) / volume.size or FEW
 
 
 def surface(

@@ -39,14 +39,21 @@ def equal_levels(volumes: Sequence[Float[np.ndarray, "d d d"]]) -> list[float]:
     """
     if not volumes:
         return []
-    counts = [count for count in map(_enclosed, volumes) if count]
+    counts = [count for count in map(enclosed_voxels, volumes) if count]
     size = volumes[0].size
     enclosed = min(max(min(counts, default=round(FEW * size)), 1), size - 1)
     return [float(np.partition(v, -enclosed - 1, axis=None)[-enclosed - 1]) for v in volumes]
 
 
-def _enclosed(volume: Float[np.ndarray, "d d d"]) -> int:
-    """Voxels of the molecule; none where nothing stands out from the solvent."""
+def enclosed_voxels(volume: Float[np.ndarray, "d d d"]) -> int:
+    """Count the voxels of the molecule.
+
+    Args:
+        volume: Voxels in the order z, y, x.
+
+    Returns:
+        Those that stand out from the solvent at a coarse resolution; 0 where nothing does.
+    """
     whole = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
     try:
         level = density_threshold(blur(whole, 1.0, COARSE_PIXELS))
