@@ -9,7 +9,7 @@ from torch import Tensor
 from cryolatent.models import Categorical
 from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.pose_grid import PoseGrid
-from cryolatent.physics import FourierDisc, FourierLattice
+from cryolatent.physics import FourierLattice
 from cryolatent.train.em.search import Search
 
 STEP_PER_RESOLUTION = 0.25
@@ -103,22 +103,3 @@ def random_consensus(
     gain = (search.signal(shells) / power.clamp(min=1e-30)).sqrt()
     values = values * (lattice.per_shell(gain) * lattice.inside)[:, None]
     return Consensus(lattice, values, search.noise[: shells + 1].clone(), shift_deviation)
-
-
-def mean_residual(
-    power: Float[Tensor, " shells"], images: int, disc: FourierDisc
-) -> Float[Tensor, " shells"]:
-    """Noise variance of sums of squared residuals.
-
-    Args:
-        power: Sums over images and coefficients of shells 0 to ``disc.radius``.
-        images: How many images.
-        disc: Their coefficients.
-
-    Returns:
-        Variance of shells 0 to ``disc.radius``; shell 0 copies shell 1.
-    """
-    count = disc.shell_count().clamp(min=1).to(power)
-    noise = (power / (images * count)).float()
-    noise[0] = noise[1]
-    return noise

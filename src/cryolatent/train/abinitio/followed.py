@@ -10,8 +10,9 @@ from cryolatent.models.hypothesis import ERRORS
 from cryolatent.models.located import Located, PoseSearch
 from cryolatent.models.pose_grid import GridPosterior
 from cryolatent.physics import NormalEquations, residual_power
-from cryolatent.train.abinitio.consensus import Consensus, mean_residual
+from cryolatent.train.abinitio.consensus import Consensus
 from cryolatent.train.em.search import Search
+from cryolatent.train.em.step import mean_residual
 from cryolatent.train.randomness import seeded
 
 CANDIDATES = 6

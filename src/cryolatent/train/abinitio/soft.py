@@ -10,8 +10,9 @@ from torch import Tensor
 from cryolatent.data import Filtered, FilteredImages
 from cryolatent.models.pose_grid import GridPosterior
 from cryolatent.physics import NormalEquations, residual_power
-from cryolatent.train.abinitio.consensus import Consensus, mean_residual
+from cryolatent.train.abinitio.consensus import Consensus
 from cryolatent.train.em.search import Search
+from cryolatent.train.em.step import mean_residual
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cryolatent.data import FilteredImages
 from cryolatent.models.hypothesis import Hypothesis
-from cryolatent.physics import FourierLattice, NormalEquations, residual_power
+from cryolatent.physics import FourierDisc, FourierLattice, NormalEquations, residual_power
 from cryolatent.train.em.corrections import PassDraws
 
 
@@ -62,9 +62,7 @@ class Sums:
         """
         noise = None
         if self.power is not None:
-            count = lattice.disc.to(self.power.device).shell_count().clamp(min=1)
-            noise = (self.power / (self.observations * count)).float()
-            noise[0] = noise[1]
+            noise = mean_residual(self.power, self.observations, lattice.disc)
         mean = (self.mean / self.particles).float()
         return Pass(float(self.evidence), self.matrix, self.vector, mean, float(self.kl), noise)
 
@@ -135,3 +133,22 @@ def sweep(
         particles = particles + share.double().sum()
         observations = observations + weight.double().sum()
     return Sums(evidence, kl, mean, particles, observations, *equations.total(), power)
+
+
+def mean_residual(
+    power: Float[Tensor, " shells"], images: int | Float[Tensor, ""], disc: FourierDisc
+) -> Float[Tensor, " shells"]:
+    """Noise variance of sums of squared residuals.
+
+    Args:
+        power: Sums over images and coefficients of shells 0 to ``disc.radius``.
+        images: How many images.
+        disc: Their coefficients.
+
+    Returns:
+        Variance of shells 0 to ``disc.radius``; shell 0 copies shell 1.
+    """
+    count = disc.to(power.device).shell_count().clamp(min=1)
+    noise = (power / (images * count)).float()
+    noise[0] = noise[1]
+    return noise
