@@ -61,10 +61,9 @@ def abinitio(
     with training_watch() as watch:
         poses = search_poses(stack, output, config, random_starts, watch)
         written = particle_file(output, stack)
-        wrote = (
-            f"wrote {output / 'map.mrc'} and {written}, whose images are named as before "
-            f"(--datadir {image_folder(stack)})"
-        )
+        wrote = f"wrote {output / 'map.mrc'} and {written}"
+        if written.suffix == ".cs":
+            wrote += f", whose images are named as before (--datadir {image_folder(stack)})"
         if map_only:
             print("; ".join(poses.words()))
             print(wrote)
