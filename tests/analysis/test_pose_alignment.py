@@ -3,7 +3,15 @@ import torch
 
 from builders import random_rotations
 from cryolatent.analysis.pose_alignment import MIRROR, align_poses
-from cryolatent.physics import FourierDisc, FourierLattice, Poses, displaced, slice_lattice, turned
+from cryolatent.physics import (
+    FourierDisc,
+    FourierLattice,
+    Poses,
+    displaced,
+    slice_lattice,
+    symmetry_rotations,
+    turned,
+)
 
 DISC = FourierDisc(16, 5)
 LATTICE = FourierLattice(DISC)
@@ -37,6 +45,15 @@ def test_frame_and_hand_are_found_in_spite_of_wrong_poses(mirrored: bool) -> Non
     assert found.degrees[120:].median() == pytest.approx(2.6, abs=0.5)
     assert found.shifts_angstrom[120:].square().mean().sqrt() < 0.15
     assert found.degrees[:120].median() > 60
+
+
+def test_copies_of_a_symmetric_pose_are_the_same() -> None:
+    true, group = Poses(random_rotations(200), torch.zeros(200, 2)), symmetry_rotations("C2")
+    turn = random_rotations(1)[0]
+    which = torch.arange(200) % 2
+    shown = Poses(true.rotations @ group[which] @ turn, true.shifts_angstrom)
+    assert align_poses(shown, true).degrees.max() > 90
+    assert align_poses(shown, true, group).degrees.max() < 0.1
 
 
 def test_a_mirrored_volume_at_mirrored_poses_makes_the_same_images() -> None:

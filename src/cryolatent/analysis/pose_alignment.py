@@ -34,7 +34,9 @@ class AlignedPoses:
     shifts_angstrom: Float[Tensor, "n 2"]
 
 
-def align_poses(found: Poses, other: Poses) -> AlignedPoses:
+def align_poses(
+    found: Poses, other: Poses, symmetry: Float[Tensor, "g 3 3"] | None = None
+) -> AlignedPoses:
     """Find the turn, the shift and the hand under which two sets of poses agree best.
 
     A volume seen at the pose (R, t) is, turned by G, seen at (R G, t); moved by d at
@@ -43,13 +45,18 @@ def align_poses(found: Poses, other: Poses) -> AlignedPoses:
     Args:
         found: Poses.
         other: As many in the frame that is wanted.
+        symmetry: Rotations of the volume's point group in that frame, under which poses are the
+            same; none but the identity if left out.
 
     Returns:
-        The found poses in that frame, in the hand whose median angle is smaller.
+        The found poses in that frame, in the hand whose median angle is smaller; of poses that are
+        the same those nearest to the other ones.
     """
     mirror = torch.diag(found.rotations.new_tensor(MIRROR))
     hands = found.rotations, mirror @ found.rotations @ mirror
     turned = [_turned(rotations, other.rotations) for rotations in hands]
+    if symmetry is not None:
+        turned = [_nearest_copies(each, other.rotations, symmetry) for each in turned]
     angles = [_degrees(rotations, other.rotations) for rotations in turned]
     mirrored = bool(angles[1].median() < angles[0].median())
     rotations, degrees = turned[mirrored], angles[mirrored]
@@ -74,6 +81,17 @@ def _turned(rotations: Float[Tensor, "n 3 3"], other: Float[Tensor, "n 3 3"]) ->
         near = _degrees(rotations @ turn, other) < NEAR_DEGREES
         turn = torch.as_tensor(roma.special_procrustes(each[near].mean(0)))
     return rotations @ turn
+
+
+def _nearest_copies(
+    rotations: Float[Tensor, "n 3 3"],
+    other: Float[Tensor, "n 3 3"],
+    symmetry: Float[Tensor, "g 3 3"],
+) -> Float[Tensor, "n 3 3"]:
+    copies = rotations[:, None] @ symmetry.to(rotations)
+    # the trace of a turn falls with its angle
+    best = (copies * other[:, None]).sum((2, 3)).argmax(1)
+    return copies[torch.arange(len(best)), best]
 
 
 def _degrees(first: Float[Tensor, "n 3 3"], second: Float[Tensor, "n 3 3"]) -> Tensor:
