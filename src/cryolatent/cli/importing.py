@@ -37,8 +37,7 @@ def latents(
 
     ```
     cryolatent import latents z.pkl --particles particles.star -o run/
-    cryolatent import latents J42_particles.cs --particles J40_particles.cs -o run/
-    cryolatent import latents J42_particles.cs -o run/ --mean J42_map.mrc --components c0.mrc c1.mrc
+    cryolatent import latents pcs.npy -o run/ --mean mean.mrc --components pc1.mrc pc2.mrc
     cryolatent import latents t.csv --columns pc1 pc2 pc3 --particles particles.star -o run/
     ```
 
@@ -125,6 +124,93 @@ def cryodrgn(
             watch=watch,
         )
     _said(run)
+
+
+@importing.command
+def cryosparc(
+    *job: Path,
+    output: Output,
+    particles: Path | None = None,
+    without_particles: Annotated[bool, Parameter(negative="")] = False,
+    reading: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
+) -> None:
+    """Import a 3D Variability job of cryoSPARC: its particles' latents, map and components.
+
+    Latents are found by the particles' uid. Volumes are the map plus every component times its
+    value.
+
+    ```
+    cryolatent import cryosparc P3/J42 -o run/
+    cryolatent import cryosparc J42_particles.cs J42_*.mrc -o run/ --particles J40_particles.cs
+    ```
+
+    Parameters
+    ----------
+    job
+        The job's folder, or its files: JN_particles.cs, JN_map.mrc and every JN_component_K.mrc.
+    output
+        New run directory.
+    particles
+        Particle file with images, poses and optics, in place of the job's own particles with their
+        passthrough file.
+    without_particles
+        Do without the images: latents and volumes alone.
+    """
+    from cryolatent.importers.cryosparc import import_cryosparc
+
+    _said(
+        import_cryosparc(
+            job, output, particles, reading.reading(), without_particles=without_particles
+        )
+    )
+
+
+@importing.command
+def recovar(
+    results: Path,
+    *,
+    output: Output,
+    particles: Path | None = None,
+    zdim: int | None = None,
+    without_particles: Annotated[bool, Parameter(negative="")] = False,
+    reading: Annotated[ReadingConfig, Parameter(name="*")] = READING_DEFAULTS,
+) -> None:
+    """Import results of RECOVAR: latent coordinates, mean and principal volumes.
+
+    Particles are those of the file that RECOVAR was given, in its order; where it used some of
+    them, --ind says which.
+
+    ```
+    cryolatent import recovar results/ -o run/ --particles particles.star --zdim 10
+    cryolatent import recovar results/ -o run/ --particles particles.star --ind ind.pkl --zdim 4
+    cryolatent import recovar results/ -o maps/ --without-particles --zdim 4
+    ```
+
+    Parameters
+    ----------
+    results
+        What recovar pipeline wrote.
+    output
+        New run directory.
+    particles
+        The particle file that RECOVAR was given. Its box need not be that of the volumes.
+    zdim
+        Number of dimensions, where RECOVAR was run with several.
+    without_particles
+        Do without the images: latents and volumes alone.
+    """
+    from cryolatent.importers.recovar import import_recovar
+
+    _said(
+        import_recovar(
+            results,
+            output,
+            particles,
+            reading.reading(),
+            zdim=zdim,
+            without_particles=without_particles,
+        )
+    )
 
 
 def _said(run: "Run") -> None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles
 from cryolatent.data.stacks import ImageNames
 from cryolatent.errors import InputError
-from cryolatent.importers.directory import Foreign, recorded, write_run
-from cryolatent.importers.subspace import SCALE, read_subspace
+from cryolatent.importers.directory import Foreign
+from cryolatent.importers.subspace import read_subspace, write_rows
 from cryolatent.io import read_cs, split_image_names
 from cryolatent.io.columns import Columns, read_columns
 from cryolatent.models.distributions import Delta, DiagonalNormal, Distribution
@@ -77,21 +75,8 @@ def import_latents(
     distribution, ids = latents_in(table, columns, stack)
     z_dim = distribution.mean.shape[1]
     volumes = None if mean is None else read_subspace(mean, components, z_dim, stack)
-    decoder = {"decoder": "none" if volumes is None else "subspace"}
-    config = TrainConfig.of(
-        decoder,
-        posterior="imported",
-        z_dim=z_dim,
-        widths=distribution.is_bound,
-        threads=1,
-        **recorded(reading),
-    )
     latents = Latents(ids, distribution, None, distribution.kl())
-    foreign = Foreign(table.name, table, latents, stack)
-    if volumes is not None:
-        system = volumes.system(config, len(ids))
-        foreign = replace(foreign, geometry=volumes.geometry, system=system, remarks=(SCALE,))
-    return write_run(output, config, foreign)
+    return write_rows(output, reading, Foreign(table.name, table, latents, stack), volumes)
 
 
 def latents_in(
