@@ -1,15 +1,15 @@
-# Two commands for users: `make demo` and `make test`. Both set everything up themselves.
+# For users: `make demo`, `make test` and `make docs`. Each sets everything up itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types imports licences tests format clean
+.PHONY: demo test lint types imports licences docs tests format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cryolatent demo -o demo
 
-test: lint types imports licences tests
+test: lint types imports licences docs tests
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
@@ -25,6 +25,9 @@ licences: $(VENV)/.developed
 	$(BIN)/pip-licenses --summary --order=count --partial-match \
 		--fail-on "UNKNOWN;GPL;General Public;AGPL;Affero;Non-Commercial;NonCommercial;CC-BY-NC"
 
+docs: $(VENV)/.developed
+	$(BIN)/python -m zensical build --strict --clean
+
 tests: $(VENV)/.developed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
@@ -33,7 +36,7 @@ format: $(VENV)/.developed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site .cache
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
