@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from cryolatent.data import ParticleStack
 from cryolatent.models import DiagonalNormal
 from cryolatent.models.latents import Latents
+from cryolatent.models.system import System
 from cryolatent.sessions.crossread import HalfRead
 from cryolatent.sessions.subject import Subject
 
@@ -32,6 +34,20 @@ class Known(Subject):
 
     def system(self) -> Any:
         return None
+
+
+class Shown(Known):
+    """A system and the particles that it reads."""
+
+    def __init__(self, stack: ParticleStack, system: System) -> None:
+        super().__init__(np.zeros((len(stack), system.posterior.z_dim)))
+        self._stack, self._system = stack, system
+
+    def particles(self) -> Any:
+        return self._stack
+
+    def system(self) -> Any:
+        return self._system
 
 
 def halves(latents: np.ndarray, gain: np.ndarray) -> tuple[HalfRead, HalfRead]:

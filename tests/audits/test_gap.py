@@ -1,7 +1,5 @@
 """The inference gap, against evidence in closed form."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -18,7 +16,7 @@ from cryolatent.models import (
 )
 from cryolatent.models.decoders.coefficients import Linear
 from cryolatent.models.system import System
-from subjects import Known
+from subjects import Known, Shown
 
 
 class Beside(Posterior):
@@ -37,18 +35,6 @@ class Beside(Posterior):
         assert covariance is not None
         # the best diagonal one has the diagonal of the precision
         return DiagonalNormal(mean, -torch.linalg.inv(covariance).diagonal(dim1=1, dim2=2).log())
-
-
-class Shown(Known):
-    def __init__(self, stack: ParticleStack, system: System) -> None:
-        super().__init__(np.zeros((len(stack), 2)))
-        self._stack, self._system = stack, system
-
-    def particles(self) -> Any:
-        return self._stack
-
-    def system(self) -> Any:
-        return self._system
 
 
 @pytest.fixture(scope="module")

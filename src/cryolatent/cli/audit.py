@@ -42,6 +42,7 @@ def audit(
         OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.audits.activity import Activity
+    from cryolatent.audits.calibration import Calibration
     from cryolatent.audits.controls import controls
     from cryolatent.audits.gap import InferenceGap
     from cryolatent.audits.moves import RotationTest, ShiftTest
@@ -56,7 +57,7 @@ def audit(
     opened, folder = Run.open(run, relocate), output or run / "audit"
     opened.check_finished()
     subject = RunSubject(opened)
-    audits = [Activity(), ShiftTest(consistent=True), RotationTest(consistent=True)]
+    audits = [Activity(), ShiftTest(consistent=True), RotationTest(consistent=True), Calibration()]
     with training_watch() as watch:
 
         def named(name: str) -> Watch:
@@ -71,7 +72,11 @@ def audit(
                 *controls(subject, stack, opened.config, folder, run=own, watch=named),
                 *audits,
             ]
-        found = trust(opened.name, [one.ask(subject) for one in audits])
+        findings = []
+        for one in audits:
+            tell(f"asking: {one.name}")
+            findings.append(one.ask(subject))
+    found = trust(opened.name, findings)
     print_trust(found)
     print(f"wrote {write_trust(found, folder)}")
     return CODES[found.verdict]

@@ -11,6 +11,7 @@ from torch import Tensor
 from cryolatent.data.images import ImageSource
 from cryolatent.physics import (
     CTF,
+    FourierDisc,
     FourierLattice,
     Interpolation,
     Poses,
@@ -94,10 +95,9 @@ class ReplicaImages(ImageSource):
         signal = signal + self.drawn.shapeless[owner, None] * junk
         shifts = poses.shifts_angstrom / ctf.pixel_size_angstrom[:, None]
         signal = signal * ctf.evaluate(disc.cycles_per_pixel) * shift_phases(disc, shifts)
-        inside = images_to_disc(white, disc)
-        beyond = (white - disc_to_images(inside, disc)) * self.noise[-1].sqrt()
-        images = disc_to_images(signal + inside * self.noise[shells].sqrt(), disc)
-        return (images + beyond).numpy()
+        inside = images_to_disc(white, disc) * self.noise[shells].sqrt()
+        images = disc_to_images(signal + inside, disc)
+        return (images + beyond_disc(white, disc, self.noise)).numpy()
 
     def name(self, position: int) -> str:
         """Which observation an image is of."""
@@ -112,3 +112,19 @@ class ReplicaImages(ImageSource):
     def select(self, positions: Int[np.ndarray, " n"]) -> "ReplicaImages":
         """The source of some of the images."""
         return replace(self, rows=self.rows[positions])
+
+
+def beyond_disc(
+    white: Float[Tensor, "n y x"], disc: FourierDisc, noise: Float[Tensor, " shells"]
+) -> Float[Tensor, "n y x"]:
+    """What noise has outside the disc: white, of the last shell's variance.
+
+    Args:
+        white: Normal pixels of variance one.
+        disc: The coefficients that are left out.
+        noise: Variance of a coefficient in shells 0 to the last.
+
+    Returns:
+        Pixels.
+    """
+    return (white - disc_to_images(images_to_disc(white, disc), disc)) * noise[-1].sqrt()

@@ -55,7 +55,7 @@ class Finding(Record):
     """What it would be if nothing were there to find, with its range."""
 
     threshold: float
-    """Where the verdict changes."""
+    """Where the verdict changes; of audits with a value to hit, how far from it."""
 
     verdict: Verdict
     """Whether the run passes; inconclusive if the interval holds the threshold; not applicable if
@@ -99,3 +99,21 @@ def verdict_above(statistic: Estimate, threshold: float) -> Verdict:
     swapped: dict[Verdict, Verdict] = {"pass": "fail", "fail": "pass"}
     verdict = verdict_below(statistic, threshold)
     return swapped.get(verdict, verdict)
+
+
+def verdict_about(statistic: Estimate, wanted: float, margin: float) -> Verdict:
+    """The verdict where a number should be near a value.
+
+    Args:
+        statistic: A number and its interval.
+        wanted: The value.
+        margin: How far from it the number may be.
+
+    Returns:
+        Pass if the whole interval is within the margin, fail if it is outside on one side, else
+        inconclusive.
+    """
+    low, high = statistic.low - wanted, statistic.high - wanted
+    if low > margin or high < -margin:
+        return "fail"
+    return "pass" if -margin < low and high < margin else "inconclusive"

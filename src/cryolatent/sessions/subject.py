@@ -13,7 +13,9 @@ from cryolatent.models.system import System
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, restore
 
-Need = Literal["latents", "particles", "system", "a posterior that reads images"]
+Need = Literal[
+    "latents", "particles", "system", "a posterior that reads images", "calibrated widths"
+]
 
 
 class Subject(ABC):
@@ -46,6 +48,11 @@ class Subject(ABC):
         """What this one started from, by name."""
         return ()
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether widths of posteriors are meant as standard deviations of what is believed."""
+        return True
+
     def missing(self, needs: tuple[Need, ...]) -> str:
         """Why something cannot be asked.
 
@@ -60,6 +67,9 @@ class Subject(ABC):
                 system = self.system()
                 if system is None or not system.posterior.reads_images:
                     return "This posterior does not read images."
+            elif need == "calibrated widths":
+                if not self.calibrated:
+                    return "Its widths are not meant to say how sure a latent is."
             elif getattr(self, need)() is None:
                 return f"{self.name} has no {need}."
         return ""
@@ -126,3 +136,8 @@ class RunSubject(Subject):
     def parents(self) -> tuple[str, ...]:
         """Runs that it started from."""
         return self.run.manifest.parents
+
+    @property
+    def calibrated(self) -> bool:
+        """As the posterior's options say."""
+        return self.run.config.posterior.calibrated

@@ -96,6 +96,18 @@ class Posterior(nn.Module, ABC):
         draws = [misfit(q.rsample(generator)) for _ in range(samples)]
         return Reading(q, torch.stack(draws).mean(0), q.kl())
 
+    def prior_sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "n zdim"]:
+        """Draw latents from the prior: standard normal ones by default.
+
+        Args:
+            count: How many.
+            generator: Source of randomness.
+
+        Returns:
+            One latent per row.
+        """
+        return torch.randn((count, self.z_dim), generator=generator)
+
     @property
     def has_rows(self) -> bool:
         """Whether there is a row of parameters per particle, and so no answer for others."""

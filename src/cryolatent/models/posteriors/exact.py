@@ -290,6 +290,11 @@ class Categorical(ClosedForm):
         prior = self.log_weights.expand_as(found.bases)
         return replace(found, posterior=OneOf(found.bases, prior))
 
+    def prior_sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "n k"]:
+        """States of the prior's probabilities, as unit vectors."""
+        drawn = torch.multinomial(self.log_weights.exp(), count, True, generator=generator)
+        return torch.nn.functional.one_hot(drawn, self.z_dim).float()
+
     def bases(self, values: Complex[Tensor, "v k"]) -> Complex[Tensor, "v k"]:
         """Every volume."""
         return values
