@@ -13,7 +13,9 @@ from jaxtyping import Float
 from cryolatent.analysis import Exported, Summary
 from cryolatent.analysis import analyze as analyze_run
 from cryolatent.analysis import export as export_run
+from cryolatent.analysis.particle_images import DETAIL_PIXELS, ParticleImages, particle_images
 from cryolatent.analysis.selection import choose
+from cryolatent.analysis.state_maps import believed_stack
 from cryolatent.analysis.table import believed, recorded
 from cryolatent.audits import RotationTest, ShiftTest
 from cryolatent.config.training import TrainConfig
@@ -142,6 +144,30 @@ class OpenRun:
                 "Give as many as the run has dimensions.",
             )
         return decoder.volume(latent[None])[0].numpy()
+
+    def images(
+        self, rows: Sequence[int], *, low_pass_angstrom: float | None = None
+    ) -> ParticleImages:
+        """Images of some particles, beside what the run expects of them and what that leaves over.
+
+        Args:
+            rows: Which, counted from zero in the order of `table`.
+            low_pass_angstrom: Finest detail of filtered images, in Å; eight pixels if left out.
+
+        Returns:
+            Raw, low-passed, expected and whitened residual images, and χ² in each shell.
+
+        Raises:
+            InputError: If there is no such particle, or the run was imported without images.
+        """
+        latents, index = self.run.latents(), torch.as_tensor(rows, dtype=torch.long)
+        stack = believed_stack(self.run, latents)
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(stack):
+            expected = f"0 to {len(stack) - 1}"
+            raise InputError(self.run.path, f"rows {list(rows)}", expected, "Choose others.")
+        model = restore(self.run).model if self.run.config.decoder.renders else None
+        detail = low_pass_angstrom or DETAIL_PIXELS * stack.pixel_size_angstrom
+        return particle_images(stack, latents, model, index, detail)
 
     def analyze(self, *, clusters: int | None = None, truth: str | Path | None = None) -> Summary:
         """Maps, clusters, volumes, and agreement with a truth; written into the run.

@@ -1,5 +1,6 @@
 """What the server answers about a run."""
 
+import io
 import json
 import shlex
 import shutil
@@ -7,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import cryolatent
@@ -135,6 +137,96 @@ def test_volumes_are_those_of_the_run(served: Served, run: Run) -> None:
         assert found["faces"].max() < len(found["vertices"]) / 3
 
 
+def test_a_difference_shows_where_there_is_more_and_where_less(served: Served, run: Run) -> None:
+    kept, other = (read_volume(run.analysis / "volumes" / f"state_{k}.mrc")[0] for k in (0, 1))
+    question = {"of": {"kind": "cluster", "number": 1}, "minus": {"kind": "cluster", "number": 0}}
+    found = numbers(served, question | {"enclosed": 0.1}, "volume")
+    assert found["level"] == pytest.approx(float(np.quantile(kept, 0.9)), rel=1e-4)
+    pixel, half = run.manifest.pixel_size_angstrom, run.manifest.box // 2
+    for name, sign in (("more_vertices", 1), ("less_vertices", -1)):
+        corners = found[name].reshape(-1, 3)
+        z, y, x = np.rint(corners[:, ::-1] / pixel + half).astype(int).T
+        assert (sign * (other - kept))[z, y, x].mean() > 0.5 * found["difference_level"]
+
+
+def test_sections_are_planes_of_the_volume(served: Served, run: Run) -> None:
+    volume = read_volume(run.analysis / "volumes" / "state_1.mrc")[0]
+    question = {"of": {"kind": "cluster", "number": 1}, "depth": 0.25}
+    found, at = numbers(served, question, "sections"), run.manifest.box // 4
+    for axis, plane in (("z", volume[at]), ("y", volume[:, at]), ("x", volume[:, :, at])):
+        np.testing.assert_allclose(found[axis].reshape(plane.shape), plane, rtol=1e-5)
+    assert numbers(served, question | {"depth": 1}, "sections")["angstrom"] > 0
+
+
+def test_measured_and_decoded_volumes_of_a_state(served: Served, run: Run) -> None:
+    file = served.get("runs")[0]["states"][1]["measured"]
+    measured = read_volume(run.path / file)[0]
+    question = {"of": {"kind": "measured", "number": 1}, "enclosed": 0.1}
+    found = numbers(served, question, "volume")
+    assert found["level"] == pytest.approx(float(np.quantile(measured, 0.9)), rel=1e-4)
+    told = served.ask("runs/0/volume/file", {"of": question["of"], "name": "own-map"})
+    assert told["path"] == str(served.exports / "own-map.mrc")
+    np.testing.assert_array_equal(read_volume(told["path"])[0], measured)
+
+
+def test_images_are_those_of_the_notebook(served: Served, run: Run) -> None:
+    opened = cryolatent.open_run(run.path)
+    table, box = opened.table("cluster=1"), run.manifest.box
+    question = {"selection": select(STATE), "size": 4, "order": "contrast", "descending": True}
+    found = numbers(served, question | {"page": 1}, "images")
+    assert found["particles"] == len(table)
+    wanted = table.sort_values("contrast", ascending=False).index[4:8]
+    assert found["ids"] == wanted.tolist()
+    expected = opened.images(found["rows"])
+    np.testing.assert_allclose(
+        found["chi_squared"].reshape(4, -1), expected.chi_squared[:, 1:], rtol=1e-3
+    )
+    grey = found["raw"].reshape(4, box, box).astype(float)
+    assert np.corrcoef(grey.ravel(), expected.raw.ravel())[0, 1] > 0.99
+    status, body = served.request(f"/{served.token}/api/runs/0/images", {"page": 99})
+    assert (status, b"page 100" in body) == (400, True)
+
+
+def test_views_can_be_mapped(served: Served, run: Run) -> None:
+    question = {"x": "view_x", "y": "view_y", "bins": [8, 8], "window": [-1, 1, -1, 1]}
+    assert numbers(served, question, "map")["count"].sum() == 120
+    columns = {"view_longitude_degrees", "view_latitude_degrees"}
+    assert columns <= {column["name"] for column in served.get("runs/0/columns")}
+
+
+def test_a_table_holds_the_selected_particles(served: Served, run: Run) -> None:
+    table = cryolatent.open_run(run.path).table("cluster=1")
+    question = {"columns": ["cluster", "rlnDefocusU"], "selection": select(STATE)}
+    status, text = served.request(f"/{served.token}/api/runs/0/table", question)
+    assert status == 200
+    found = pd.read_csv(io.BytesIO(text), index_col="id")
+    assert found.index.tolist() == table.index.tolist()
+    np.testing.assert_allclose(found["rlnDefocusU"], table["rlnDefocusU"], rtol=1e-6)
+
+
+def test_states_are_written_as_they_were_marked(served: Served, run: Run, tmp_path: Path) -> None:
+    marks = {"names": {"0": "50 S, open"}, "merged": {}, "junk": [1]}
+    assert served.ask("runs/0/marks", marks) == marks | {"junk": [1]}
+    assert served.get("runs")[0]["marks"] == marks
+    written = served.ask("runs/0/states", {"name": "run", "kind": ".star"})
+    names = ["run_50_S_open.star", "run_junk.star"]
+    assert [Path(one["path"]).name for one in written] == names
+    for one, condition in zip(written, ("cluster=0", "cluster=1"), strict=True):
+        table = cryolatent.open_run(run.path).table(condition)
+        assert one["rows"] == len(read_star(one["path"]).particles) == len(table)
+        again = tmp_path / Path(one["path"]).name
+        assert command([*shlex.split(one["command"])[1:-1], str(again)]) == 0
+        assert again.read_bytes() == Path(one["path"]).read_bytes()
+    served.ask("runs/0/marks", {"merged": {"1": 0}})
+    (whole,) = served.ask("runs/0/states", {"name": "one", "kind": ".npy"})
+    assert (Path(whole["path"]).name, whole["rows"]) == ("one_state_0_1.npy", 120)
+    # what cannot be written as a whole leaves nothing
+    assert (
+        served.request(f"/{served.token}/api/runs/0/marks", {"merged": {"1": 0, "0": 1}})[0] == 422
+    )
+    served.ask("runs/0/marks", {})
+
+
 def test_an_export_is_what_its_command_writes(served: Served, run: Run, tmp_path: Path) -> None:
     question = {"selection": select(STATE), "name": "state-1", "kind": ".star"}
     told = served.ask("runs/0/export", question)
@@ -159,6 +251,16 @@ def test_an_export_is_what_its_command_writes(served: Served, run: Run, tmp_path
         ("runs/0/selection", {"steps": 3}, 422),
         ("runs/0/selection", select({"kind": "members", "column": "no", "values": [1]}), 400),
         ("runs/0/volume", {"of": {"kind": "row", "row": 120}}, 400),
+        ("runs/0/volume", {"of": {"kind": "measured", "number": 9}}, 400),
+        ("runs/0/volume", {"of": {"kind": "latent", "values": [0.5]}}, 400),
+        ("runs/0/volume", {"of": {"kind": "latent", "values": [0.5] * 300}}, 422),
+        ("runs/0/sections", {"of": {"kind": "cluster", "number": 0}, "depth": 2}, 422),
+        ("runs/0/images", {"size": 1000}, 422),
+        ("runs/0/images", {"order": "no"}, 400),
+        ("runs/0/table", {"columns": ["no"]}, 400),
+        ("runs/0/table", {"columns": []}, 422),
+        ("runs/0/states", {"name": "x", "kind": ".pkl"}, 400),
+        ("runs/0/marks", {"names": {"0": ""}}, 422),
         ("runs/0/volume", {"of": {"kind": "cluster", "number": 9}}, 400),
         ("runs/0/volume", {"of": {"kind": "selection", "selection": {"steps": []}}}, 400),
         ("runs/0/volume", {"of": {"kind": "row", "row": 0}, "enclosed": 1.0}, 422),

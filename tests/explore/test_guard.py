@@ -6,8 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 
 from cryolatent.explore.guard import LARGEST_BODY
+from cryolatent.explore.routes import router
 from cryolatent.runs.run import Run
 from explore.served import Served
 
@@ -66,6 +68,18 @@ def test_a_large_body_is_refused(served: Served) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):
         assert served.request(path, chunks())[0] == 413
     assert served.request(path, few)[0] == 200
+
+
+@pytest.mark.parametrize("route", router.routes, ids=lambda route: route.path)
+def test_every_address_is_behind_the_door(served: Served, route: APIRoute) -> None:
+    path = route.path.replace("{number}", "0").replace("{name:path}", "config.toml")
+    inner, body = f"/{served.token}{path}", None if "GET" in route.methods else {}
+    assert served.request(inner, body)[0] in (200, 400, 404, 409, 422)
+    assert served.request(path, body)[0] == 403
+    assert served.request(f"/{served.token[:-1]}x{path}", body)[0] == 403
+    assert served.request(inner, body, Host="evil.example")[0] == 403
+    assert served.request(inner, body, Origin="http://evil.example")[0] == 403
+    assert _said_only(served, inner, LARGEST_BODY + 1) == 413
 
 
 def _said_only(served: Served, path: str, length: int) -> int:
@@ -144,6 +158,52 @@ def test_exports_go_into_their_folder_alone(served: Served, run: Run) -> None:
     assert not [*served.exports.glob("kind*"), *served.exports.glob("link.txt")]
     (served.exports / "link.npy").unlink()
     assert sorted(run.path.parent.rglob("*")) == before
+
+
+def test_marks_and_volumes_go_into_their_folder_alone(served: Served, run: Run) -> None:
+    base = f"/{served.token}/api/runs/0"
+    before = sorted(run.path.parent.rglob("*"))
+    of = {"kind": "cluster", "number": 0}
+    for name in ("../up", "a/b", "/tmp/absolute", "..", "", ".hidden", "a\0b"):
+        assert served.request(f"{base}/volume/file", {"of": of, "name": name})[0] == 400, name
+        question = {"name": f"{name}/x", "kind": ".npy"}
+        assert served.request(f"{base}/states", question)[0] == 400, name
+    # a name that a user gives to a state cannot lead anywhere
+    up = {"names": {"0": "../../up", "1": "/tmp/absolute"}}
+    assert served.request(f"{base}/marks", up)[0] == 200
+    (kept,) = served.exports.glob("*.states.json")
+    status, body = served.request(f"{base}/states", {"name": "led", "kind": ".npy"})
+    assert status == 200, body
+    assert sorted(path.name for path in served.exports.glob("led*")) == [
+        "led_tmp_absolute.npy",
+        "led_up.npy",
+    ]
+    # a link in the place of the marks is not followed, neither to write nor to read
+    target = served.exports.parent / "target.json"
+    target.write_text(kept.read_text())
+    kept.unlink()
+    kept.symlink_to(target)
+    assert served.request(f"{base}/marks", {"junk": [1]})[0] == 400
+    assert served.request(f"/{served.token}/api/runs")[0] == 400
+    assert "junk" not in target.read_text().replace('"junk": []', "")
+    kept.unlink()
+    assert sorted(run.path.parent.rglob("*")) == before
+
+
+def test_measured_maps_that_point_out_of_the_run_are_not_followed(served: Served, run: Run) -> None:
+    measured = run.path / served.get("runs")[0]["states"][0]["measured"]
+    question = {"of": {"kind": "measured", "number": 0}}
+    for path in ("volume", "sections"):
+        assert served.request(f"/{served.token}/api/runs/0/{path}", question)[0] == 200
+    moved = run.path.parent / "elsewhere.mrc"
+    measured.rename(moved)
+    measured.symlink_to(moved)
+    try:
+        for path in ("volume", "sections"):
+            assert served.request(f"/{served.token}/api/runs/0/{path}", question)[0] == 400
+    finally:
+        measured.unlink()
+        moved.rename(measured)
 
 
 def test_only_this_machine_is_listened_on(served: Served) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cryolatent.explore.columns import _column
+from cryolatent.explore.columns import _column, hammer
 from cryolatent.explore.density import Window, density
-from cryolatent.explore.surface import surface, usual_share
+from cryolatent.explore.surface import level_of, surface, usual_share
 from cryolatent.explore.wire import pack
 
 
@@ -48,7 +48,7 @@ def test_bins_are_coloured_by_means_and_by_most() -> None:
 
 def test_a_surface_encloses_what_was_asked_for() -> None:
     volume, pixel = ball(40, 6.0, (4.0, -3.0, 2.0)), 2.5
-    drawn = surface(volume, pixel, 0.05)
+    drawn = surface(volume, pixel, level_of(volume, 0.05))
     assert drawn.enclosed == pytest.approx(0.05, rel=0.01)
     corners = drawn.vertices[drawn.faces].astype(float)
     # the divergence theorem: positive if triangles run anticlockwise seen from outside
@@ -65,19 +65,22 @@ def test_surfaces_match_whatever_the_scale() -> None:
     volume = ball(32, 5.0, (0.0, 0.0, 0.0))
     share = usual_share(volume)
     assert 0.005 < share < 0.2
-    first, second = surface(volume, 1.0, share), surface(40 * volume - 7, 1.0, share)
+    other = 40 * volume - 7
+    first = surface(volume, 1.0, level_of(volume, share))
+    second = surface(other, 1.0, level_of(other, share))
     np.testing.assert_allclose(first.vertices, second.vertices, atol=1e-3)
     assert usual_share(40 * volume - 7) == pytest.approx(share, rel=0.02)
 
 
 def test_a_flat_volume_has_no_surface() -> None:
     flat = np.zeros((16, 16, 16), dtype=np.float32)
-    assert len(surface(flat, 1.0, usual_share(flat)).faces) == 0
+    assert len(surface(flat, 1.0, level_of(flat, usual_share(flat))).faces) == 0
 
 
 def test_coarse_surfaces_lie_where_fine_ones_do() -> None:
     volume = ball(64, 10.0, (0.0, 0.0, 0.0))
-    fine, coarse = surface(volume, 1.0, 0.05), surface(volume, 1.0, 0.05, finest=16)
+    level = level_of(volume, 0.05)
+    fine, coarse = surface(volume, 1.0, level), surface(volume, 1.0, level, finest=16)
     assert len(coarse.faces) < len(fine.faces) / 8
     radii = [np.linalg.norm(one.vertices, axis=1).mean() for one in (fine, coarse)]
     assert radii[0] == pytest.approx(radii[1], rel=0.02)
@@ -91,6 +94,22 @@ def test_columns_of_words_are_groups_if_they_are_few() -> None:
     numbers = _column("rlnDefocusU", pd.Series([1.0, 2.0]), "file")
     assert numbers is not None
     assert not numbers.groups
+
+
+def test_views_are_mapped_with_equal_areas() -> None:
+    rng = np.random.default_rng(0)
+    views = rng.normal(size=(40_000, 3))
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    x, y = hammer(views)
+    # an even sphere is an even ellipse: a quarter of it lies in half its width and half its height
+    assert (x**2 + y**2 <= 1 + 1e-12).all()
+    assert (x**2 + y**2 < 0.25).mean() == pytest.approx(0.25, abs=0.01)
+    assert (x > 0.5).mean() == pytest.approx(0.1955, abs=0.01)
+    axes = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, -1, 0]])
+    x, y = hammer(axes)
+    quarter = np.sqrt(1 - np.sqrt(0.5))
+    np.testing.assert_allclose(x, [0, quarter, 0, -quarter], atol=1e-12)
+    np.testing.assert_allclose(y, [0, 0, 1, 0], atol=1e-12)
 
 
 def test_a_message_can_be_taken_apart() -> None:

@@ -60,10 +60,26 @@ def own_members(run: Run, groups: Clusters) -> Members:
         The particles in the order of the run's latents.
     """
     latents = run.latents()
-    stack = run.open_stack().select_ids(latents.ids)
-    placed = replace(stack, poses=_believed_poses(latents, stack))
+    placed = believed_stack(run, latents)
     weights = _clear(groups.shares * latents.is_particle[:, None])
     return Members(placed, weights, False, _mask(run), run.config.session.seed)
+
+
+def believed_stack(run: Run, latents: Latents) -> ParticleStack:
+    """A run's particles where it believes them to be.
+
+    Args:
+        run: A finished run on particles.
+        latents: Its latents.
+
+    Returns:
+        The particles in the order of the latents, at refined poses where recorded ones are doubted.
+
+    Raises:
+        InputError: If the particles are not there, or have changed.
+    """
+    stack = run.open_stack().select_ids(latents.ids)
+    return replace(stack, poses=_believed_poses(latents, stack))
 
 
 def halved_members(run: Run, found: CrossFit, volumes: Float[Tensor, "k z y x"]) -> Members:

@@ -3,19 +3,13 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cryolatent.errors import InputError
 from cryolatent.explore.density import Window, density
 from cryolatent.explore.explored import Explored
-from cryolatent.explore.questions import (
-    MapQuestion,
-    NearestQuestion,
-    OfCluster,
-    OfRow,
-    VolumeQuestion,
-)
+from cryolatent.explore.questions import MapQuestion, NearestQuestion, TableQuestion
 from cryolatent.explore.selection import Selection
-from cryolatent.explore.surface import surface
 from cryolatent.explore.wire import pack
 
 MOST_POINTS = 20_000
@@ -106,6 +100,33 @@ def selection_answer(explored: Explored, selection: Selection) -> dict[str, Any]
     }
 
 
+def table_answer(explored: Explored, question: TableQuestion) -> str:
+    """Columns of the selected particles, of all if none is selected.
+
+    Args:
+        explored: The run.
+        question: Which.
+
+    Returns:
+        Comma-separated values, a line per particle and a head.
+    """
+    chosen = explored.mask(question.selection)
+    rows = np.flatnonzero(chosen) if question.selection.steps else np.arange(explored.rows)
+    columns = {name: explored.column(name) for name in question.columns}
+    table = pd.DataFrame({"id": explored.latents.ids[rows]})
+    for name, column in columns.items():
+        values = column.values[rows]
+        grouped = column.groups and name != "cluster"
+        table[name] = (
+            pd.Categorical.from_codes(
+                np.where(np.isfinite(values), values, -1).astype(int), list(column.groups)
+            )
+            if grouped
+            else values
+        )
+    return table.to_csv(index=False)
+
+
 def nearest_answer(explored: Explored, question: NearestQuestion) -> dict[str, Any]:
     """Find the particle nearest to a place.
 
@@ -128,56 +149,3 @@ def nearest_answer(explored: Explored, question: NearestQuestion) -> dict[str, A
         "at": [float(x[row]), float(y[row])],
         "cluster": int(explored.column("cluster").values[row]),
     }
-
-
-def volume_of(explored: Explored, question: VolumeQuestion) -> tuple[np.ndarray, str]:
-    """The volume of a question.
-
-    Args:
-        explored: The run.
-        question: Which.
-
-    Returns:
-        Voxels in the order z, y, x, and what they are in words.
-
-    Raises:
-        InputError: If there is no such particle, selection or volume.
-    """
-    of = question.of
-    if isinstance(of, OfCluster):
-        return explored.cluster_volume(of.number), "decoded at its middle"
-    if isinstance(of, OfRow):
-        if of.row >= explored.rows:
-            found, expected = f"row {of.row}", f"0 to {explored.rows - 1}"
-            raise InputError(explored.run.path, found, expected, "Choose another.")
-        return explored.decoded(explored.means[of.row]), "decoded at one particle"
-    chosen = explored.mask(of.selection)
-    if not chosen.any():
-        raise InputError(explored.run.path, "no selected particle", "some", "Select some first.")
-    latent = explored.means[chosen].mean(axis=0)
-    return explored.decoded(latent), f"decoded at the mean of {chosen.sum():,} particles"
-
-
-def volume_message(explored: Explored, question: VolumeQuestion) -> bytes:
-    """A volume's surface.
-
-    Args:
-        explored: The run.
-        question: Which.
-
-    Returns:
-        A message of `pack`: ``vertices`` in Å, ``normals`` and ``faces``.
-    """
-    volume, title = volume_of(explored, question)
-    pixel = explored.run.manifest.pixel_size_angstrom
-    share = question.enclosed or explored.share
-    drawn = surface(volume, pixel, share, question.finest)
-    meta = {
-        "title": title,
-        "level": drawn.level,
-        "enclosed": drawn.enclosed,
-        "asked": share,
-        "enclosed_cubic_angstrom": drawn.enclosed * volume.size * pixel**3,
-        "side_angstrom": len(volume) * pixel,
-    }
-    return pack(meta, vertices=drawn.vertices, normals=drawn.normals, faces=drawn.faces)

@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from cryolatent.analysis.table import believed, recorded
+from cryolatent.data import ParticleStack
 from cryolatent.report.findings import Findings
 
 MOST_GROUPS = 24
@@ -98,6 +99,45 @@ def file_columns(findings: Findings) -> dict[str, Column]:
     """
     table = recorded(findings.run)
     return {} if table is None else _columns(table, "file")
+
+
+def view_columns(stack: ParticleStack) -> dict[str, Column]:
+    """Where particles are seen from.
+
+    Args:
+        stack: The particles where they are believed to be.
+
+    Returns:
+        Longitude and latitude of the view in degrees, of the first of several images, and its place
+        on a map, `hammer`.
+    """
+    # the projection's axis in the frame of the volume
+    views = stack.poses.rotations[stack.offsets[:-1], 2].double().numpy()
+    x, y, z = views.T
+    angles = {
+        "view_longitude_degrees": np.degrees(np.arctan2(y, x)),
+        "view_latitude_degrees": np.degrees(np.arcsin(np.clip(z, -1, 1))),
+    }
+    places = dict(zip(("view_x", "view_y"), hammer(views), strict=True))
+    return _columns(pd.DataFrame(angles), "belief") | _columns(pd.DataFrame(places), "map")
+
+
+def hammer(views: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray]:
+    """Directions on a map of equal areas.
+
+    Args:
+        views: Unit vectors; z is north, x in the middle of the map.
+
+    Returns:
+        Horizontal and vertical places, each from -1 to 1.
+
+    Source:
+        Hammer's projection; Snyder 1987, doi:10.3133/pp1395, p. 182.
+    """
+    x, y, z = views.T
+    longitude, level = np.arctan2(y, x), np.sqrt(np.clip(1 - z**2, 0, 1))
+    root = np.sqrt(1 + level * np.cos(longitude / 2))
+    return level * np.sin(longitude / 2) / root, z / root
 
 
 def _columns(table: pd.DataFrame, origin: Origin) -> dict[str, Column]:

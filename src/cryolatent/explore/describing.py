@@ -7,6 +7,7 @@ from typing import Any
 from cryolatent.analysis.export import export_kinds
 from cryolatent.analysis.words import found
 from cryolatent.explore.explored import Explored
+from cryolatent.explore.marks import read_marks
 from cryolatent.report.maps import axis_names
 
 TITLES = {"umap": "UMAP", "pca": "PCA"}
@@ -35,6 +36,7 @@ def described(explored: Explored, exports: Path) -> dict[str, Any]:
     trust, manifest = explored.trust, run.manifest
     return {
         "name": findings.label,
+        "path": str(run.path),
         "found": _sentence(found(run)),
         "particles": explored.rows,
         "posterior": findings.summary.posterior,
@@ -49,6 +51,7 @@ def described(explored: Explored, exports: Path) -> dict[str, Any]:
         "columns": [column.described() for column in explored.columns()],
         "export_kinds": export_kinds(run),
         "exports": str(exports),
+        "marks": read_marks(explored.marks_path(exports)).model_dump(),
         "taken": sorted({path.stem for path in exports.glob("*")}),
     }
 
@@ -59,13 +62,16 @@ def _sentence(text: str) -> str:
 
 def _state(explored: Explored, position: int) -> dict[str, Any]:
     cluster = explored.findings.summary.clusters[position]
+    measured = cluster.measured
     return {
         "number": cluster.number,
         "size": cluster.size,
         "population": cluster.size / explored.rows,
         "colour": explored.shades[cluster.number].colour,
         "nearest_state": cluster.nearest_state if cluster.purity else None,
-        "has_volume": cluster.volume is not None,
+        "volume": cluster.volume,
+        "measured": None if measured is None else measured.file,
+        "resolution_angstrom": None if measured is None else measured.resolution_angstrom,
     }
 
 

@@ -1,5 +1,6 @@
 """A run as the page asks of it: columns, selections, volumes."""
 
+import hashlib
 import threading
 from collections import OrderedDict
 from functools import cached_property
@@ -7,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from cryolatent.analysis.particle_images import ParticleImages, particle_images
+from cryolatent.analysis.state_maps import believed_stack
+from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
-from cryolatent.explore.columns import Column, file_columns, run_columns
+from cryolatent.explore.columns import Column, file_columns, run_columns, view_columns
 from cryolatent.explore.selection import Selection
 from cryolatent.explore.surface import usual_share
 from cryolatent.io import read_volume
-from cryolatent.models import Decoder
+from cryolatent.models import Decoder, GenerativeModel
 from cryolatent.models.latents import Latents
 from cryolatent.report.colours import Shade
 from cryolatent.report.findings import Findings
@@ -76,6 +80,8 @@ class Explored:
                 if not self._file_read:
                     own = self._columns
                     read = file_columns(self.findings)
+                    if self.has_particles:
+                        read |= view_columns(self.stack)
                     self._columns = own | {n: c for n, c in read.items() if n not in own}
                     self._file_read = True
         return list(self._columns.values())
@@ -120,10 +126,25 @@ class Explored:
                 self._masks.popitem(last=False)
             return self._masks[selection]
 
+    @property
+    def has_particles(self) -> bool:
+        """Whether there are images, where they were recorded."""
+        return self.run.manifest.domain == "particles" and self.run.input.exists()
+
     @cached_property
+    def stack(self) -> ParticleStack:
+        """The particles where they are believed to be, in the order of the latents."""
+        return believed_stack(self.run, self.latents)
+
+    @cached_property
+    def model(self) -> GenerativeModel | None:
+        """Decoder and likelihood; None of a run that has only latents."""
+        return restore(self.run).model if self.run.config.decoder.renders else None
+
+    @property
     def decoder(self) -> Decoder | None:
         """What draws a volume of a latent; None of a run that has only latents."""
-        return restore(self.run).model.decoder if self.run.config.decoder.renders else None
+        return None if self.model is None else self.model.decoder
 
     @torch.no_grad()
     def decoded(self, latent: Float[np.ndarray, " zdim"]) -> Float[np.ndarray, "d d d"]:
@@ -139,21 +160,43 @@ class Explored:
             InputError: If the run has no decoder.
         """
         with self._lock:
-            if self.decoder is None:
+            decoder = self.decoder
+            if decoder is None:
                 raise InputError(
                     self.run.path,
                     "a run without a decoder",
                     "one with volumes",
                     f"Reconstruct from its particles instead: cryolatent volumes {self.run.path}",
                 )
-            volume = self.decoder.volume(torch.from_numpy(latent[None].astype(np.float32)))
+            if latent.shape != (decoder.z_dim,):
+                found, expected = f"{len(latent)} latent dimensions", f"{decoder.z_dim}"
+                raise InputError(self.run.path, found, expected, "Choose another place.")
+            volume = decoder.volume(torch.from_numpy(latent[None].astype(np.float32)))
             return volume[0].numpy()
 
-    def cluster_volume(self, number: int) -> Float[np.ndarray, "d d d"]:
+    def images(self, rows: Int[np.ndarray, " n"], low_pass_angstrom: float) -> ParticleImages:
+        """Images of some particles.
+
+        Args:
+            rows: Which.
+            low_pass_angstrom: Finest detail of those that are filtered, in Å.
+
+        Returns:
+            One row per particle.
+
+        Raises:
+            InputError: If the particles are not there.
+        """
+        with self._lock:
+            stack, model, index = self.stack, self.model, torch.from_numpy(rows)
+            return particle_images(stack, self.latents, model, index, low_pass_angstrom)
+
+    def cluster_volume(self, number: int, *, measured: bool = False) -> Float[np.ndarray, "d d d"]:
         """The volume that the analysis wrote of a cluster.
 
         Args:
             number: Of the cluster.
+            measured: Whether the map of its own particles is meant, and not the model's volume.
 
         Returns:
             Voxels in the order z, y, x.
@@ -161,12 +204,17 @@ class Explored:
         Raises:
             InputError: If there is none, or it lies outside the run.
         """
-        found = [c.volume for c in self.findings.summary.clusters if c.number == number]
-        if not found or found[0] is None:
+        files = [
+            c.volume if not measured else c.measured and c.measured.file
+            for c in self.findings.summary.clusters
+            if c.number == number
+        ]
+        if not files or not files[0]:
+            what = "map of the particles" if measured else "volume"
             raise InputError(
-                self.run.path, f"no volume of cluster {number}", "one", "Choose another."
+                self.run.path, f"no {what} of cluster {number}", "one", "Choose another."
             )
-        return read_volume(self.file(found[0]))[0]
+        return read_volume(self.file(files[0]))[0]
 
     def file(self, name: str) -> Path:
         """A file of the run.
@@ -187,6 +235,19 @@ class Explored:
                 self.run.path, f"no file {name} inside", "a file of the run", "Choose another."
             )
         return path
+
+    def marks_path(self, exports: Path) -> Path:
+        """Where what a user says of the clusters is kept, under a name of these very clusters.
+
+        Args:
+            exports: Folder of the exports.
+
+        Returns:
+            A file of the folder.
+        """
+        clusters = [(c.number, c.size, c.medoid) for c in self.findings.summary.clusters]
+        digest = hashlib.sha256(repr(clusters).encode()).hexdigest()[:8]
+        return exports / f"{self.run.name}-{digest}.states.json"
 
     @cached_property
     def share(self) -> float:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from cryolatent.explore.selection import Selection
 from cryolatent.runs.finding import Record
 
+MOST_DIMENSIONS, MOST_COLUMNS = 256, 32
 Bins = Annotated[int, Field(ge=1, le=600)]
 
 
@@ -61,17 +62,92 @@ class OfCluster(Record):
     number: Annotated[int, Field(ge=0)]
 
 
+class OfMeasured(Record):
+    """The map that the analysis made of a cluster's own particles."""
+
+    kind: Literal["measured"]
+    number: Annotated[int, Field(ge=0)]
+
+
+class OfLatent(Record):
+    """The volume at a place of latent space."""
+
+    kind: Literal["latent"]
+    values: Annotated[tuple[float, ...], Field(max_length=MOST_DIMENSIONS)]
+
+
+Of = Annotated[OfRow | OfSelection | OfCluster | OfMeasured | OfLatent, Field(discriminator="kind")]
+
+
 class VolumeQuestion(Record):
     """A volume."""
 
-    of: Annotated[OfRow | OfSelection | OfCluster, Field(discriminator="kind")]
+    of: Of
     """Where."""
+
+    minus: Of | None = None
+    """What is taken from it, if a difference is to be shown."""
 
     enclosed: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the box inside the surface; the run's usual one if left out."""
 
+    level: float | None = None
+    """Density of the surface, in place of a share."""
+
     finest: Annotated[int, Field(ge=8, le=256)] = 128
     """Cells along a side at most."""
+
+
+class SectionsQuestion(Record):
+    """Sections through a volume."""
+
+    of: Of
+    """Where."""
+
+    depth: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Where each plane cuts its axis, from one side of the box to the other."""
+
+
+class VolumeFileQuestion(Record):
+    """A volume to be written."""
+
+    of: Of
+    """Where."""
+
+    name: str
+    """Of the file."""
+
+
+class TableQuestion(Record):
+    """Columns of selected particles."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_COLUMNS)]
+    """Names."""
+
+    selection: Selection = Selection()
+    """Whose; of all particles if nothing is selected."""
+
+
+class ImagesQuestion(Record):
+    """Images of selected particles, a page of them."""
+
+    selection: Selection = Selection()
+    """Whose; of all particles if nothing is selected."""
+
+    page: Annotated[int, Field(ge=0)] = 0
+    """Counted from zero."""
+
+    size: Annotated[int, Field(ge=1, le=24)] = 6
+    """Particles on a page."""
+
+    order: str | None = None
+    """Column by whose values, lowest first, particles come; the order of the run if left out."""
+
+    descending: bool = False
+    """Highest first."""
+
+    low_pass_angstrom: Annotated[float, Field(gt=0)] | None = None
+    """Finest detail of the filtered images, in Å; eight pixels if left out."""
 
 
 class NearestQuestion(Record):
@@ -88,6 +164,16 @@ class NearestQuestion(Record):
 
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     """Units of both axes that are equally long on the screen."""
+
+
+class StatesQuestion(Record):
+    """All states to be written, each to a file of its own."""
+
+    name: str
+    """What the files' names begin with."""
+
+    kind: str
+    """Their ending."""
 
 
 class ExportQuestion(Record):

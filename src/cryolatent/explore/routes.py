@@ -11,18 +11,26 @@ from cryolatent.explore.answers import (
     map_message,
     nearest_answer,
     selection_answer,
-    volume_message,
+    table_answer,
 )
 from cryolatent.explore.describing import described
 from cryolatent.explore.explored import Explored
-from cryolatent.explore.exporting import write_selection
+from cryolatent.explore.exporting import write_selection, write_states
+from cryolatent.explore.images import images_message
+from cryolatent.explore.marks import StateMarks, read_marks, write_marks
 from cryolatent.explore.questions import (
     ExportQuestion,
+    ImagesQuestion,
     MapQuestion,
     NearestQuestion,
+    SectionsQuestion,
+    StatesQuestion,
+    TableQuestion,
+    VolumeFileQuestion,
     VolumeQuestion,
 )
 from cryolatent.explore.selection import Selection
+from cryolatent.explore.volumes import sections_message, volume_message, write_one
 
 BINARY = "application/octet-stream"
 router = APIRouter(prefix="/api/runs")
@@ -93,6 +101,39 @@ def _nearest(one: One, question: NearestQuestion) -> dict[str, Any]:
 @router.post("/{number}/volume")
 def _volume(one: One, question: VolumeQuestion) -> Response:
     return Response(volume_message(one, question), media_type=BINARY)
+
+
+@router.post("/{number}/sections")
+def _sections(one: One, question: SectionsQuestion) -> Response:
+    return Response(sections_message(one, question), media_type=BINARY)
+
+
+@router.post("/{number}/volume/file")
+def _volume_file(one: One, table: OnTable, question: VolumeFileQuestion) -> dict[str, Any]:
+    return write_one(one, question, table.exports)
+
+
+@router.post("/{number}/table")
+def _table(one: One, question: TableQuestion) -> Response:
+    return Response(table_answer(one, question), media_type="text/csv")
+
+
+@router.post("/{number}/marks")
+def _marks(one: One, table: OnTable, question: StateMarks) -> dict[str, Any]:
+    write_marks(one.marks_path(table.exports), question)
+    return question.model_dump()
+
+
+@router.post("/{number}/states")
+def _states(one: One, table: OnTable, question: StatesQuestion) -> list[dict[str, Any]]:
+    marks = read_marks(one.marks_path(table.exports))
+    written = write_states(one, marks, table.exports, question.name, question.kind)
+    return [done.described() for done in written]
+
+
+@router.post("/{number}/images")
+def _images(one: One, question: ImagesQuestion) -> Response:
+    return Response(images_message(one, question), media_type=BINARY)
 
 
 @router.post("/{number}/export")

@@ -41,10 +41,23 @@ def usual_share(volume: Float[np.ndarray, "d d d"]) -> float:
     return enclosed_voxels(volume) / volume.size or FEW
 
 
+def level_of(volume: Float[np.ndarray, "d d d"], enclosed: float) -> float:
+    """The density above which a share of a box lies.
+
+    Args:
+        volume: Voxels in the order z, y, x.
+        enclosed: Share of the voxels, above 0 and below 1.
+
+    Returns:
+        The level.
+    """
+    return float(np.quantile(volume, 1 - enclosed))
+
+
 def surface(
     volume: Float[np.ndarray, "d d d"],
     pixel_size_angstrom: float,
-    enclosed: float,
+    level: float,
     finest: int = FINEST,
 ) -> Surface:
     """Draw a contour of a volume.
@@ -52,11 +65,11 @@ def surface(
     Args:
         volume: Voxels in the order z, y, x.
         pixel_size_angstrom: Side of a voxel.
-        enclosed: Share of the voxels that the surface is to enclose, above 0 and below 1.
+        level: Density of the contour.
         finest: Cells along a side at most; larger volumes are looked at in steps.
 
     Returns:
-        The surface, without triangles if the volume is flat.
+        The surface, without triangles if no voxel is on the one or on the other side.
 
     Source:
         Lewiner et al. 2003, doi:10.1080/10867651.2003.10487582.
@@ -64,7 +77,6 @@ def surface(
     from skimage.measure import marching_cubes
 
     box = len(volume)
-    level = float(np.quantile(volume, 1 - enclosed))
     if not volume.min() < level < volume.max():
         empty = np.zeros((0, 3), dtype=np.float32)
         return Surface(empty, empty, empty.astype(np.uint32), level, 0.0)

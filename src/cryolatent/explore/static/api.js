@@ -27,6 +27,10 @@ export async function ask(path, question) {
   return (await answer(path, posted(question))).json();
 }
 
+export async function table(path, question) {
+  return (await answer(path, posted(question))).blob();
+}
+
 export async function askNumbers(path, question) {
   return unpack(await (await answer(path, posted(question))).arrayBuffer());
 }

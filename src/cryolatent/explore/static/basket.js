@@ -1,26 +1,18 @@
 // The basket: named selections, and writing them as files.
 
 import { ask } from "./api.js";
-
-const at = (id) => document.getElementById(id);
+import { at, copier, counted, make, button as plain } from "./dom.js";
 
 const parts = () => [...at("entries").querySelectorAll("input, button")];
 
-function button(text, name, work) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.textContent = text;
-  made.setAttribute("aria-label", `${text}: ${name}`);
-  made.addEventListener("click", work);
-  return made;
-}
+const button = (text, name, work) => plain(text, work, { ariaLabel: `${text}: ${name}` });
 
-function copier(text) {
-  const made = button("Copy", "command", async () => {
-    await navigator.clipboard.writeText(text);
-    made.textContent = "Copied";
-  });
-  return made;
+export function written(done) {
+  const path = `Wrote ${done.path}: ${counted(done.rows)} of ${counted(done.of)} particles. The same from a shell:`;
+  return make(
+    "div", { className: "written" }, make("p", { textContent: path }),
+    make("code", { textContent: done.command }), copier(done.command),
+  );
 }
 
 export class Basket {
@@ -41,38 +33,18 @@ export class Basket {
   }
 
   row(entry) {
-    const item = document.createElement("li");
-    const line = document.createElement("div");
-    line.className = "bar";
-    const name = document.createElement("input");
-    name.value = entry.name;
-    name.setAttribute("aria-label", "Name of the selection");
+    const name = make("input", { value: entry.name, ariaLabel: "Name of the selection" });
     name.addEventListener("change", () => this.store.rename(entry, name.value.trim()));
-    const count = document.createElement("span");
     const run = this.runs.length > 1 ? ` of ${this.runs[entry.run].name}` : "";
-    count.textContent = `${entry.count.toLocaleString("en")} particles${run}`;
-    line.append(name, count, button("Select", entry.name, () => this.tell.select(entry)));
+    const count = make("span", { textContent: `${counted(entry.count)} particles${run}` });
+    const select = button("Select", entry.name, () => this.tell.select(entry));
+    const line = make("div", { className: "bar" }, name, count, select);
     for (const kind of this.runs[entry.run].export_kinds) {
       const writer = button(`Write ${kind}`, entry.name, () => this.write(entry, kind, writer));
       line.append(writer);
     }
     line.append(button("Remove", entry.name, () => this.store.drop(entry)));
-    item.append(line, ...this.outcomes(entry));
-    return item;
-  }
-
-  outcomes(entry) {
-    return (this.written.get(entry.key) ?? []).map((done) => {
-      const said = document.createElement("div");
-      said.className = "written";
-      const path = document.createElement("p");
-      const [rows, of] = [done.rows, done.of].map((number) => number.toLocaleString("en"));
-      path.textContent = `Wrote ${done.path}: ${rows} of ${of} particles. The same from a shell:`;
-      const command = document.createElement("code");
-      command.textContent = done.command;
-      said.append(path, command, copier(done.command));
-      return said;
-    });
+    return make("li", {}, line, ...(this.written.get(entry.key) ?? []).map(written));
   }
 
   async write(entry, kind, writer) {

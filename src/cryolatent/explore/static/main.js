@@ -1,24 +1,28 @@
-// The page: reads the runs, and joins map, states, volumes, selection and basket.
+// The page: reads the runs, and joins map, states, volumes, selection, panels and basket.
 
-import { ask, get, newestOnly } from "./api.js";
-import { Basket } from "./basket.js";
-import { percent, showCards } from "./cards.js";
-import { groupColours, rampCss } from "./colours.js";
-import { LatentMap } from "./map.js";
+import { ask, get, table } from "./api.js";
+import { Basket, written } from "./basket.js";
+import { Cards } from "./cards.js";
+import { columnTitle } from "./columns.js";
+import { at, button } from "./dom.js";
+import { readLink, writeLink } from "./link.js";
+import { Mapping } from "./mapping.js";
+import { Marked, UNMARKED } from "./marks.js";
+import { Particles } from "./particles.js";
+import { Selecting } from "./selecting.js";
 import { Store } from "./store.js";
+import { Tabs } from "./tabs.js";
 import { Volumes } from "./volumes.js";
 
-const at = (id) => document.getElementById(id);
-const ORIGINS = {
-  belief: "What the run believes", map: "Maps", truth: "Truth", file: "Particle file",
-};
-const HELPERS = ["strip", "spread"];
 const SHOWN_MS = 9000;
 
 let runs = [];
 let number = 0;
 let columns = [];
+let kept = {};
 let silence;
+let ready = false;
+let wanted = null;
 
 function failed(error) {
   const place = at("message");
@@ -29,135 +33,100 @@ function failed(error) {
 }
 
 const store = new Store(() => changed());
-const volumes = new Volumes(failed);
-const map = new LatentMap(at("density"), at("overlay"), {
+const run = () => runs[number];
+const marked = () => new Marked(run(), store.now.marks[number] ?? UNMARKED);
+
+// What every panel may ask of the page.
+const app = {
+  store,
+  failed,
+  run,
+  marked,
+  number: () => number,
+  columns: () => columns,
+  columnTitle: (name) => columnTitle(name, run().group),
+  selection: () => store.selection,
+  states: () => marked().drawn,
+  stateName: (k) => marked().name(k),
+  stateColour: (k) => marked().colour(k),
+  table: (names) => table(`runs/${number}/table`, { columns: names, selection: store.selection }),
+  remember,
+  showRow: (row, id, cluster) => volumes.show({ kind: "row", row }, id, app.stateColour(cluster)),
+  chosen: (group) => {
+    store.select(at("how").value, { kind: "members", column: "cluster", values: group.members });
+    if (group.volume) showState(group);
+  },
+  mark: (marks) => store.set({ marks: { ...store.now.marks, [number]: marks } }),
+};
+
+const volumes = new Volumes(app);
+const cards = new Cards(app);
+const selecting = new Selecting(app);
+const particles = new Particles(app);
+const mapping = new Mapping(app, {
   selected: (region) => store.select(at("how").value, region),
   pointed: (place, scale) => point(place, scale).catch(failed),
-  shown: describeMap,
-  failed,
 });
+const panels = { particles };
+const tabs = new Tabs("tabs", panels, remember);
 let basket;
 
-const run = () => runs[number];
-const kind = () => run().maps[at("map-kind").selectedIndex];
-const colour = () => columns.find((column) => column.name === at("colour").value) ?? null;
-
 async function point(place, scale) {
-  const { x, y } = kind();
+  const { x, y } = mapping.kind;
   const found = await ask(`runs/${number}/nearest`, { x, y, at: place, scale });
-  map.mark(found.at);
-  const state = run().states[found.cluster];
-  volumes.show({ kind: "row", row: found.row }, found.id, state.colour);
-}
-
-function showMap() {
-  const { x, y } = kind();
-  const { states } = run();
-  map.show({ run: number, x, y, column: colour(), states, selection: store.selection });
-  at("x-name").textContent = kind().xname;
-  at("y-name").textContent = kind().yname;
-}
-
-function describeMap(data) {
-  const inside = data.meta.inside.toLocaleString("en");
-  const how = data.x ? "drawn as points" : "counted in bins; points on zoom";
-  at("map-status").textContent = `${inside} particles in view, ${how}.`;
-  const column = colour();
-  at("legend").replaceChildren(...(column ? legend(column, data.meta.range) : []));
-}
-
-function legend(column, [low, high]) {
-  if (column.groups.length) {
-    const own = groupColours(column, run().states);
-    return column.groups.map((name, k) => dot(name.replace("cluster", run().group), own[k]));
-  }
-  const bar = document.createElement("span");
-  bar.className = "ramp";
-  bar.style.background = rampCss();
-  const ends = [low, high].map((value) => {
-    const end = document.createElement("span");
-    end.textContent = value.toPrecision(3);
-    return end;
-  });
-  return [ends[0], bar, ends[1]];
-}
-
-function dot(text, fill, tag = "span") {
-  const made = document.createElement(tag);
-  const mark = document.createElement("i");
-  mark.className = "dot";
-  mark.style.background = fill;
-  made.append(mark, text);
-  return made;
+  mapping.map.mark(found.at);
+  app.showRow(found.row, found.id, found.cluster);
 }
 
 function changed() {
-  at("undo").disabled = !store.past.length;
-  at("redo").disabled = !store.future.length;
-  showMap();
+  keepMarks();
+  cards.show();
+  mapping.show();
   basket.show();
-  count();
+  selecting.changed();
+  Object.values(panels).forEach((panel) => panel.changed?.());
+  tabs.show();
+  remember();
 }
 
-const count = newestOnly(async () => {
-  const asked = store.selection;
-  const found = await ask(`runs/${number}/selection`, asked);
-  at("count").textContent = found.count.toLocaleString("en");
-  at("of").textContent = `of ${found.of.toLocaleString("en")} particles (${percent(found.count / found.of)})`;
-  for (const id of ["mean", "store"]) at(id).disabled = !found.count;
-  at("mean").disabled ||= !run().renders;
-  compose(found);
-}, failed);
-
-function compose(found) {
-  const { states } = run();
-  const bars = [];
-  const parts = [];
-  found.states.forEach((part, k) => {
-    if (!part.count) return;
-    const bar = document.createElement("span");
-    bar.style.background = states[k].colour;
-    bar.style.flexGrow = part.count;
-    bars.push(bar);
-    const text = `${run().group} ${part.number}: ${part.count.toLocaleString("en")}`;
-    parts.push(dot(text, states[k].colour, "li"));
-  });
-  at("composition").replaceChildren(...bars);
-  at("composition").setAttribute("aria-label", parts.map((part) => part.textContent).join(", "));
-  at("parts").replaceChildren(...parts);
+// What is said of states outlives the page.
+function keepMarks() {
+  const marks = store.now.marks[number];
+  if (!marks || marks === kept[number]) return;
+  kept[number] = marks;
+  ask(`runs/${number}/marks`, marks).catch(failed);
 }
 
-function choices(select, list, chosen) {
-  const groups = new Map();
-  for (const column of list) {
-    if (HELPERS.includes(column.name)) continue;
-    if (!groups.has(column.origin)) {
-      const group = document.createElement("optgroup");
-      group.label = ORIGINS[column.origin];
-      groups.set(column.origin, group);
+// All states as files, merged and without junk as they have been marked.
+function offerStates() {
+  const writers = run().export_kinds.map((kind) => button(`Write each state as ${kind}`, async (event) => {
+    event.target.disabled = true;
+    try {
+      const name = run().name.replace(/[^\w.+-]+/g, "_");
+      const done = await ask(`runs/${number}/states`, { name, kind });
+      at("states-written").replaceChildren(...done.map(written));
+    } catch (error) {
+      failed(error);
     }
-    const title = column.name === "cluster" ? run().group : column.name.replace(/^_?rln/, "");
-    groups.get(column.origin).append(new Option(title, column.name, false, column.name === chosen));
-  }
-  select.append(...groups.values());
+    event.target.disabled = false;
+  }));
+  at("states-written").replaceChildren();
+  at("write-states").replaceChildren(...writers);
+}
+
+function showState(state) {
+  volumes.show({ kind: "cluster", number: state.number }, app.stateName(state.number), state.colour);
 }
 
 function fillColumns(chosen) {
-  at("colour").replaceChildren(new Option("density alone", ""));
-  choices(at("colour"), columns, chosen);
-  at("column").replaceChildren();
-  choices(at("column"), columns.filter((column) => !column.groups.length));
-  fillRange();
+  mapping.fill(chosen);
+  selecting.fill();
+  particles.fillOrder();
 }
 
-function fillRange() {
-  const column = columns.find((one) => one.name === at("column").value);
-  if (!column) return;
-  [at("low").value, at("high").value] = column.extremes;
-}
-
-async function open(next) {
+function open(next, chosen = "cluster") {
   number = next;
+  wanted = chosen;
   columns = run().columns;
   at("name").textContent = run().name;
   at("found").textContent = run().found;
@@ -165,67 +134,58 @@ async function open(next) {
   at("verdict").textContent = `trust: ${run().verdict}`;
   at("verdict").title = run().verdict_sentence;
   at("verdict").dataset.verdict = run().verdict;
-  at("map-kind").replaceChildren(...run().maps.map((one) => new Option(one.name)));
-  fillColumns("cluster");
-  volumes.restart(number);
-  const chosen = (state) => {
-    store.select("replace", { kind: "members", column: "cluster", values: [state.number] });
-    if (state.has_volume) showState(state);
-  };
-  showCards(at("cards"), number, run(), chosen).catch(failed);
-  if (run().states[0]?.has_volume) showState(run().states[0]);
+  mapping.open();
+  volumes.restart();
+  Object.values(panels).forEach((panel) => panel.restart?.());
+  fillColumns(chosen);
+  offerStates();
+  cards.restart();
+  const first = marked().groups.find((state) => state.volume);
+  if (first) showState(first);
   else if (!run().renders) volumes.say("This run has no decoder; cryolatent volumes reconstructs from its particles.");
   const asked = number;
   get(`runs/${number}/columns`).then((all) => {
     if (asked !== number) return;
     columns = all;
-    fillColumns(at("colour").value);
+    fillColumns(wanted ?? at("colour").value);
+    if (wanted && wanted !== "cluster") mapping.show();
+    wanted = null;
   }).catch(failed);
 }
 
-function showState(state) {
-  volumes.show({ kind: "cluster", number: state.number }, `${run().group} ${state.number}`, state.colour);
+function remember() {
+  if (!ready) return;
+  writeLink({
+    run: number,
+    map: at("map-kind").selectedIndex,
+    colour: at("colour").value,
+    window: mapping.map.window,
+    steps: store.now.steps,
+    panel: tabs.shown,
+    contour: Number(at("contour").value),
+    of: volumes.shown[0]?.of ?? null,
+  });
+}
+
+// Goes to where the address says; what it says wrongly is left out.
+function restore(view) {
+  if (view.map in run().maps) at("map-kind").selectedIndex = view.map;
+  if (Number.isFinite(view.contour)) at("contour").value = view.contour;
+  if (Array.isArray(view.steps)) store.now.steps = view.steps;
+  if (Array.isArray(view.window)) mapping.map.wanted = view.window;
+  if (view.of?.kind) volumes.show(view.of, "As it was");
 }
 
 function listen() {
-  for (const input of document.querySelectorAll("[name=tool]")) {
-    input.addEventListener("change", () => {
-      map.tool = input.value;
-      at("density").dataset.tool = input.value;
-    });
-  }
-  at("closer").addEventListener("click", () => map.zoom(1.5));
-  at("farther").addEventListener("click", () => map.zoom(1 / 1.5));
-  at("everything").addEventListener("click", () => map.whole());
-  at("map-kind").addEventListener("change", showMap);
-  at("colour").addEventListener("change", showMap);
   at("run").addEventListener("change", () => switchTo(at("run").selectedIndex));
-  at("undo").addEventListener("click", () => store.undo());
-  at("redo").addEventListener("click", () => store.redo());
-  at("clear").addEventListener("click", () => store.clear());
   at("all").addEventListener("click", () => {
-    const values = run().states.map((state) => state.number);
+    const values = marked().groups.filter((group) => !group.junk).flatMap((group) => group.members);
     store.select("replace", { kind: "members", column: "cluster", values });
   });
   at("mean").addEventListener("click", () => {
     volumes.show({ kind: "selection", selection: store.selection }, "Selection");
   });
   at("store").addEventListener("click", () => keep().catch(failed));
-  at("column").addEventListener("change", fillRange);
-  at("threshold").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const [low, high] = ["low", "high"].map((id) => Number(at(id).value));
-    const ranges = [{ column: at("column").value, low, high }];
-    store.select(at("how").value, { kind: "between", ranges });
-  });
-  document.addEventListener("keydown", (event) => {
-    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
-    if (event.target.matches("input:not([type=radio], [type=range])")) return;
-    event.preventDefault();
-    if (event.shiftKey) store.redo();
-    else store.undo();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.refresh());
 }
 
 async function keep() {
@@ -254,8 +214,16 @@ async function begin() {
   });
   at("runs").hidden = runs.length < 2;
   at("run").replaceChildren(...runs.map((one) => new Option(one.name)));
+  kept = Object.fromEntries(runs.map((one, k) => [k, one.marks]));
+  store.now.marks = kept;
+  kept = { ...kept };
   listen();
-  open(0);
+  const view = readLink();
+  at("run").selectedIndex = view.run in runs ? view.run : 0;
+  open(at("run").selectedIndex, typeof view.colour === "string" ? view.colour : "cluster");
+  restore(view);
+  ready = true;
+  if (view.panel) tabs.open(view.panel);
   changed();
 }
 

@@ -29,7 +29,8 @@ export class LatentMap {
     const moved = what.run !== this.what?.run || what.x !== this.what?.x || what.y !== this.what?.y;
     this.what = what;
     if (moved) {
-      this.window = null;
+      this.window = this.wanted ?? null;
+      this.wanted = null;
       this.cross = null;
     }
     this.refresh();

@@ -1,9 +1,9 @@
-// What the user has made: the selection's steps and the basket, with undo and redo.
+// What the user has made: the selection's steps, the basket, and marks of states, with undo and redo.
 
 export class Store {
   constructor(changed) {
     this.changed = changed;
-    this.now = { steps: [], basket: [] };
+    this.now = { steps: [], basket: [], marks: {} };
     this.past = [];
     this.future = [];
   }

@@ -7,14 +7,21 @@ import {
 
 const ANGLE = 30;
 const FIT = 1.08;
+const ARRAYS = ["vertices", "normals", "faces"];
+const [RED, BLUE, GLASS] = ["#d62a3a", "#2f6fd6", 0.28];
 const LAMP = [-0.6, 0.8, 1];
 
-function meshOf(drawn, colour) {
+function piece(drawn, prefix) {
+  return Object.fromEntries(ARRAYS.map((name) => [name, drawn[prefix + name]]));
+}
+
+function meshOf(drawn, colour, opacity = 1) {
   const geometry = new BufferGeometry();
   geometry.setAttribute("position", new BufferAttribute(drawn.vertices, 3));
   geometry.setAttribute("normal", new BufferAttribute(drawn.normals, 3));
   geometry.setIndex(new BufferAttribute(drawn.faces, 1));
   const material = new MeshStandardMaterial({ color: new Color(colour), roughness: 0.65 });
+  if (opacity < 1) Object.assign(material, { transparent: true, opacity, depthWrite: false });
   return new Mesh(geometry, material);
 }
 
@@ -61,19 +68,31 @@ export class Viewer {
   }
 
   set(slot, drawn, colour) {
+    this.put(slot, drawn, [meshOf(drawn, colour)]);
+  }
+
+  // Where a volume has more (red) and less (blue) than another, which is drawn like glass.
+  setDifference(slot, drawn, colour) {
+    const parts = [["more_", RED], ["less_", BLUE]].map(([prefix, own]) => meshOf(piece(drawn, prefix), own));
+    this.put(slot, drawn, [...parts, meshOf(drawn, colour, GLASS)]);
+  }
+
+  put(slot, drawn, meshes) {
     if (!this.camera) this.begin(reach(drawn));
     this.unset(slot);
-    this.meshes[slot] = meshOf(drawn, colour);
-    this.scenes[slot].scene.add(this.meshes[slot]);
+    this.meshes[slot] = meshes;
+    this.scenes[slot].scene.add(...meshes);
     this.draw();
   }
 
   unset(slot) {
-    const mesh = this.meshes[slot];
-    if (!mesh) return;
-    this.scenes[slot].scene.remove(mesh);
-    mesh.geometry.dispose();
-    mesh.material.dispose();
+    const meshes = this.meshes[slot];
+    if (!meshes) return;
+    this.scenes[slot].scene.remove(...meshes);
+    for (const mesh of meshes) {
+      mesh.geometry.dispose();
+      mesh.material.dispose();
+    }
     this.meshes[slot] = null;
     this.draw();
   }
