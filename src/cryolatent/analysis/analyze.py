@@ -1,6 +1,7 @@
 """Analyse a finished run: maps, states or clusters, volumes, and the truth where it is known."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
 from cryolatent.analysis.embedding import latent_points, principal_components, umap_coordinates
 from cryolatent.analysis.groups import describe_groups
 from cryolatent.analysis.movement import table_movement
+from cryolatent.analysis.state_differences import with_details
 from cryolatent.analysis.state_maps import Members, halved_members, own_members, write_state_maps
 from cryolatent.analysis.summary import Cluster, Estimate, Summary, write_summary
 from cryolatent.errors import InputError
@@ -41,6 +43,7 @@ def analyze(
     seed: int = 0,
     maps: bool = True,
     halves: CrossFit | None = None,
+    masks: Sequence[Path] = (),
     stage: Stage = silent,
 ) -> Summary:
     """Write ``analysis/``: ``embedding.parquet``, ``volumes``, ``maps`` and ``summary.json``.
@@ -54,6 +57,7 @@ def analyze(
         halves: Models of as many states, trained on each half of the particles apart, so that
             half-maps know nothing of each other; without, they share the run's poses and
             probabilities.
+        masks: MRC files of masks whose occupancy is wanted of each map.
         stage: Told of the progress.
 
     Returns:
@@ -61,7 +65,7 @@ def analyze(
 
     Raises:
         InputError: If the run is not finished or has fewer than three particles, the truth is
-            not of its particles, or the halves' states are not the run's.
+            not of its particles, the halves' states are not the run's, or a mask does not fit.
     """
     latents = run.latents()
     run.check_tables()
@@ -97,7 +101,7 @@ def analyze(
     found = describe_groups(latents, groups)
     found = _write_volumes(run, None if system is None else decoder_of(run, groups), groups, found)
     if maps and run.manifest.domain == "particles":
-        found = _write_maps(run, groups, found, halves, stage)
+        found = _write_maps(run, groups, found, _members(run, groups, halves), masks, stage)
     compared = None
     if matched is not None:
         advance = stage("truth", 1)
@@ -168,21 +172,23 @@ def _write_volumes(
 
 
 def _write_maps(
-    run: Run, groups: Clusters, found: list[Cluster], halves: CrossFit | None, stage: Stage
+    run: Run,
+    groups: Clusters,
+    found: list[Cluster],
+    members: Members,
+    masks: Sequence[Path],
+    stage: Stage,
 ) -> list[Cluster]:
-    """The map of each group's own particles."""
+    """The map of each group's own particles, and where the maps differ."""
+    folder = _fresh(run.analysis / "maps")
     measured = write_state_maps(
-        _members(run, groups, halves),
-        groups.labels,
-        _fresh(run.analysis / "maps"),
-        groups.word,
-        relative_to=run.path,
-        stage=stage,
+        members, groups.labels, folder, groups.word, relative_to=run.path, stage=stage
     )
-    return [
+    mapped = [
         cluster.model_copy(update={"measured": made and made[0]})
         for cluster, made in zip(found, measured, strict=True)
     ]
+    return with_details(members, mapped, folder, root=run.path, masks=masks, stage=stage)
 
 
 @torch.no_grad()

@@ -143,7 +143,7 @@ def write_state_maps(
         measured = MeasuredMap(
             file=(folder / f"{name}.mrc").relative_to(relative_to).as_posix(),
             effective_particles=effective_number(weights),
-            others=1 - float(weights[own].sum() / weights.sum()),
+            others=max(0.0, 1 - float(weights[own].sum() / weights.sum())),
             independent=members.independent,
             resolution_angstrom=summary.reached_angstrom,
             fsc=tuple(volume.fsc.tolist()),

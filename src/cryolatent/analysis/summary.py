@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cryolatent.analysis.map_details import MapDetails
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_text_atomically
 from cryolatent.runs.finding import Estimate, Record
@@ -36,6 +37,9 @@ class MeasuredMap(Record):
 
     masked: bool
     """Whether there is one."""
+
+    details: MapDetails | None = None
+    """Local resolution, differences and occupancies; None where maps were not compared."""
 
     @property
     def is_mixed(self) -> bool:

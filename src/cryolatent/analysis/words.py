@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from cryolatent.analysis.map_details import DifferenceMap
 from cryolatent.analysis.summary import Cluster, Summary
 from cryolatent.models.latents import Latents
 from cryolatent.runs.inputs import said_of_inputs
@@ -71,6 +72,46 @@ def stated(run: Run, summary: Summary) -> str:
         share = 100 * summary.junk / summary.particles
         parts.append(f"{summary.junk:,} images ({share:.1f} %) more probably show no particle")
     return "; ".join(parts) + "."
+
+
+def compared(summary: Summary) -> list[str]:
+    """Say where maps of states differ, and how much of each given mask they fill.
+
+    Args:
+        summary: What the analysis wrote.
+
+    Returns:
+        A sentence for each state and for each mask; none of a single state.
+    """
+    lines, occupied = [], dict[str, list[str]]()
+    for cluster in summary.clusters:
+        details = cluster.measured and cluster.measured.details
+        if not details:
+            continue
+        for difference in details.differences[:1]:
+            lines.append(
+                f"{summary.word} {cluster.number} less the consensus: {_where(difference)}"
+            )
+        for occupancy in details.occupancies:
+            value = occupancy.value
+            text = f"{cluster.number}: {value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+            occupied.setdefault(occupancy.mask, []).append(text)
+    return lines + [
+        f"{mask}, density of each {summary.word} over the largest of them: {', '.join(texts)}"
+        for mask, texts in occupied.items()
+    ]
+
+
+def _where(difference: DifferenceMap) -> str:
+    if not difference.voxels:
+        return "no difference beyond noise"
+    masses = "; ".join(
+        f"{100 * region.mass:+.1f} % of the density at "
+        f"({', '.join(f'{axis:.0f}' for axis in region.centre_angstrom)}) Å"
+        for region in difference.regions
+    )
+    count, null = difference.voxels, difference.null_voxels
+    return f"{count:,} voxels beyond noise ({null:,} in swapped half-maps), {masses}"
 
 
 def _heterogeneity(run: Run) -> list[str]:

@@ -19,17 +19,21 @@ def analyze(
     seed: int = 0,
     maps: bool = True,
     halves: Annotated[bool, Parameter(negative="")] = False,
+    masks: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
     relocate: Relocate = (),
 ) -> None:
     """Say what a run found: its states or clusters, with the map of each one's own particles.
 
     State k is number k everywhere: in share0, share1 ... of the latents, in files and in exports.
-    Written into the run: analysis/maps with map and half-maps of every state, of its particles
-    weighted by their probabilities; analysis/volumes with the model's volumes; summary.json.
+    Written into the run: analysis/maps with map, half-maps and local resolution of every state, of
+    its particles weighted by their probabilities, and its differences from the consensus and from
+    the other states with their significance; analysis/volumes with the model's volumes;
+    summary.json.
 
     ```
     cryolatent analyze run/
     cryolatent analyze run/ --halves
+    cryolatent analyze run/ --masks head.mrc arm.mrc
     cryolatent analyze run/ --clusters 5 --truth data/truth
     ```
 
@@ -49,11 +53,13 @@ def analyze(
         Train the states on each half of the particles apart, as cryolatent halves does, so that
         half-maps know nothing of each other; takes about as long as the training. What is in
         RUN/halves is kept.
+    masks
+        MRC files of masks; how much of what is there each state has is its occupancy.
     relocate
         OLD=NEW: what the run recorded in the folder OLD is now in NEW. May be given several times.
     """
     from cryolatent.analysis import analyze as run_analysis
-    from cryolatent.analysis.words import stated
+    from cryolatent.analysis.words import compared, stated
     from cryolatent.cli.halves import states_of, trained_halves
     from cryolatent.cli.progress import bar
     from cryolatent.cli.tables import print_comparison, print_groups
@@ -80,9 +86,12 @@ def analyze(
             seed=seed,
             maps=maps,
             halves=crossed,
+            masks=masks,
             stage=stage,
         )
     print_groups(summary)
+    for line in compared(summary):
+        print(line)
     print_comparison([opened], [summary])
     if summary.table_movement is not None and summary.table_movement.remark is not None:
         print(summary.table_movement.remark)

@@ -139,10 +139,26 @@ def within_shells(
     Returns:
         Volumes without the other shells ``round(|k|)``.
     """
+    shells = torch.arange(volumes.shape[-1])
+    return weigh_shells(volumes, ((shells >= first) & (shells <= last)).float())
+
+
+def weigh_shells(
+    volumes: Float[Tensor, "*n z y x"], weights: Float[Tensor, " shells"]
+) -> Float[Tensor, "*n z y x"]:
+    """Multiply the Fourier shells of volumes.
+
+    Args:
+        volumes: Real volumes.
+        weights: Of shells ``round(|k|)`` from 0 on; those beyond the last weight are set to zero.
+
+    Returns:
+        Filtered volumes.
+    """
     box = volumes.shape[-1]
     axis, half = torch.fft.fftfreq(box) * box, torch.fft.rfftfreq(box) * box
-    squared = axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2
-    shell = squared.sqrt().round()
-    transform = torch.fft.rfftn(volumes, dim=(-3, -2, -1))
-    kept = transform * ((shell >= first) & (shell <= last))
-    return torch.fft.irfftn(kept, s=(box,) * 3, dim=(-3, -2, -1))
+    shell = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2).sqrt().round().long()
+    padded = torch.zeros(int(shell.max()) + 1)
+    padded[: len(weights)] = weights[: len(padded)]
+    transform = torch.fft.rfftn(volumes, dim=(-3, -2, -1)) * padded[shell]
+    return torch.fft.irfftn(transform, s=(box,) * 3, dim=(-3, -2, -1))

@@ -12,7 +12,7 @@ import cryolatent
 from cryolatent.analysis.agreement import Agreement, compare
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.summary import Estimate
-from cryolatent.analysis.words import stated
+from cryolatent.analysis.words import compared, stated
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
 from cryolatent.report.charts import warmup_of
@@ -119,6 +119,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
     return {
         "findings": findings,
         "said": [stated(f.run, f.summary) for f in findings],
+        "compared": [compared(f.summary) for f in findings],
         "groups": groups_title(findings),
         "halves": [halves_chart(f, shade) for f, shade in both],
         "drawn": {f.shape for f in findings},

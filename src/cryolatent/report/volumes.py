@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from cryolatent.analysis.summary import Cluster
 from cryolatent.io import read_volume
 from cryolatent.report.colours import Shade
+from cryolatent.report.differences import difference_picture
 from cryolatent.report.findings import Findings
 from cryolatent.report.surfaces import equal_levels, picture, surface
 
@@ -29,6 +30,8 @@ class ClusterCard:
         projections: Three projections of it side by side.
         measured: Three central slices of the map of its own particles; empty without one.
         surface: The volume, or without a decoder that map, as a surface from two sides.
+        difference: Where that map has more and less than the consensus; empty where nothing is
+            beyond noise.
     """
 
     cluster: Cluster
@@ -37,6 +40,7 @@ class ClusterCard:
     projections: str
     measured: str
     surface: str
+    difference: str
 
 
 def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterCard]:
@@ -70,7 +74,7 @@ def cluster_cards(findings: Findings, shades: dict[int, Shade]) -> list[ClusterC
 
 def _card(findings: Findings, cluster: Cluster, shade: Shade, drawn: str) -> ClusterCard:
     """Each picture in greys of its own, so that no other volume's range washes it out."""
-    slices = projections = measured = ""
+    slices = projections = measured = differs = ""
     if cluster.volume is not None:
         volume = read_volume(findings.run.path / cluster.volume)[0]
         slices = strips([central_slices(volume)])[0]
@@ -78,7 +82,10 @@ def _card(findings: Findings, cluster: Cluster, shade: Shade, drawn: str) -> Clu
     if cluster.measured is not None:
         volume = read_volume(findings.run.path / cluster.measured.file)[0]
         measured = strips([central_slices(volume)])[0]
-    return ClusterCard(cluster, shade, slices, projections, measured, drawn)
+        if cluster.measured.details is not None:
+            for difference in cluster.measured.details.differences[:1]:
+                differs = difference_picture(findings.run.path, difference)
+    return ClusterCard(cluster, shade, slices, projections, measured, drawn, differs)
 
 
 def central_slices(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "3 d d"]:
