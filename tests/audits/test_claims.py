@@ -18,6 +18,7 @@ from cryolatent.models.decoders.coefficients import Linear
 from cryolatent.models.nuisances import Nuisances, PoseErrors
 from cryolatent.models.system import System
 from cryolatent.physics import Interpolation
+from cryolatent.runs.run import Run
 from cryolatent.sessions.claims import claims, homogeneous, replica, scales, whitened
 from cryolatent.sessions.crossread import Half
 from cryolatent.sessions.training import trained
@@ -53,7 +54,8 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Four:
     return made(tmp_path_factory.mktemp("claims"), snr=0.2)
 
 
-def made(folder: Path, **options: object) -> Four:
+def made(folder: Path, known: float = 1.0, **options: object) -> Four:
+    """`known` is the share of its amplitude that halves know of the mean volume."""
     usual = {"particles": 500, "box": 24, "pixel_size": 12.0, "seed": 7, "angle_error": 3.0}
     config = SimulateConfig.model_validate(usual | options)
     truth = simulate(config, folder)
@@ -63,7 +65,7 @@ def made(folder: Path, **options: object) -> Four:
     flat, noise = torch.ones(disc.radius + 1), truth.noise_spectrum[: disc.radius + 1].clone()
     noise[0] = noise[1]
     decoder = SubspaceDecoder(disc, Linear(0), flat, interpolation=Interpolation.NEAREST)
-    decoder.set_volumes(mean[None])
+    decoder.set_volumes(known * mean[None])
     width = radians(config.angle_error)
     doubt = Nuisances(PoseErrors(width, width, 1e-3))
     model = GenerativeModel(decoder, FourierGaussian(disc, noise, flat, doubt))
@@ -133,6 +135,14 @@ def test_a_replica_claims_what_the_data_claim(four: Four) -> None:
     assert found == pytest.approx(explained, rel=0.12)
 
 
+def test_a_replica_is_as_strong_as_its_data_though_volumes_are_shrunk(tmp_path: Path) -> None:
+    rigid = made(tmp_path, known=0.75, only=("mature",), snr=0.4)
+    pixels = rigid.stack.images.read(np.arange(500)).var()
+    again = homogeneous(rigid.stack, rigid.halves).images.read(np.arange(500)).var()
+    # the shrunken volume alone would miss an eighth of the variance
+    assert again == pytest.approx(pixels, rel=0.03)
+
+
 @pytest.mark.parametrize(("shown", "verdict"), [(0.5, "fail"), (0.0, "inconclusive")])
 def test_what_would_not_have_been_seen_refutes_nothing(shown: float, verdict: str) -> None:
     rng = np.random.default_rng(2)
@@ -156,10 +166,14 @@ def test_a_believing_run_announces_as_much_of_one_volume(tmp_path: Path) -> None
     config = TrainConfig.of(posterior="exact", trust=("all",), threads=1)
     run = trained(None, tmp_path / "run", config, rigid.stack)
     assert run.choices()[0].chosen > 0
-    same = homogeneous(rigid.stack, rigid.halves)
-    null = Null(run=run, repeated=lambda: trained(None, tmp_path / "null", config, same))
+
+    def again(number: int) -> Run:
+        same = homogeneous(rigid.stack, rigid.halves, number)
+        return trained(None, tmp_path / f"null{number}", config, same)
+
+    null = Null(run=run, repeated=again, replicas=2)
     found = null.ask(Known(run.latents().distribution.mean.numpy()))
     assert found.statistic is not None
     assert found.statistic.value == pytest.approx(1.0, abs=0.4)
     assert found.verdict == "fail"
-    assert Null(run=None, repeated=lambda: run).ask(Known(rigid.z)).verdict == "not applicable"
+    assert Null(run=None, repeated=lambda _: run).ask(Known(rigid.z)).verdict == "not applicable"

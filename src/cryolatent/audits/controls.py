@@ -67,9 +67,11 @@ def controls(
 
     reality = Reality(read=read, replica=again, seed=seed)
 
-    def repeated() -> Run:
-        same, path = homogeneous(stack, halves, seed), folder / f"null-{subject.name}"
-        return trained(opened(path, config, same), path, config, same, watch("without differences"))
+    def repeated(number: int) -> Run:
+        path = folder / f"null-{subject.name}-{number}"
+        same = homogeneous(stack, halves, seed + number)
+        told = watch(f"without differences, {number + 1}")
+        return trained(opened(path, config, same), path, config, same, told)
 
     null = Null(run=run, repeated=repeated)
     return [reality, null, confirmation, Agreement(read=read, seed=seed)]

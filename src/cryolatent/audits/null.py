@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from cryolatent.audits.base import Audit
 from cryolatent.runs.finding import Estimate, Finding, verdict_below
 from cryolatent.runs.run import Run
@@ -15,27 +17,31 @@ NO_CHOICE = (
 )
 SILENT = "The run announces no heterogeneity."
 WEAKER = "A replica shows a little less than its data, so this audit refutes and does not prove."
+REPLICAS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Null(Audit):
-    """Repeat a run, with its own options, on a replica of its data without heterogeneity.
+    """Repeat a run, with its own options, on replicas of its data without heterogeneity.
 
-    The replica has the data's errors of poses, contrasts, junk and noise. The statistic is the gain
-    in held-out evidence of what is chosen there over no heterogeneity, over the same gain of the
-    run: the share of what the run announces that nothing gives as well. Volumes of a replica are
-    posterior means, which have less power than the molecule, so a small share proves nothing.
+    Replicas have the data's errors of poses, contrasts, junk and noise. The statistic is the gain
+    in held-out evidence of what is chosen there over no heterogeneity, their mean, over the same
+    gain of the run: the share of what the run announces that nothing gives as well. Its interval
+    holds the error of the gain and, by Student's t, how much replicas differ. Heavy tails of the
+    errors are not in a replica, so a small share proves nothing.
 
     Args:
         run: The run; None of what is no run.
-        repeated: Trains it on the replica.
+        repeated: Trains it on the replica of a number.
+        replicas: How many.
         threshold: Smallest share that fails.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("latents",)
 
     run: Run | None
-    repeated: Callable[[], Run]
+    repeated: Callable[[int], Run]
+    replicas: int = REPLICAS
     threshold: float = 0.5
 
     @property
@@ -52,18 +58,19 @@ class Null(Audit):
         )
 
     def answer(self, subject: Subject) -> Finding:
-        """Repeat the run, if it made a choice."""
+        """Repeat the run, if it made a choice and announces something."""
         choices = [] if self.run is None else self.run.choices()
         if self.run is None or not choices:
             return self.finding("not applicable", threshold=self.threshold, note=NO_CHOICE)
         gain, error = announced(choices[0])
         if gain <= 0:
             return self.finding("not applicable", threshold=self.threshold, note=SILENT)
-        nothing, spread = announced(self.repeated().choices()[0])
-        share = max(nothing, 0.0) / gain
-        width = 1.96 * ((spread / gain) ** 2 + (share * error / gain) ** 2) ** 0.5
-        statistic = Estimate(value=share, low=max(share - width, 0.0), high=share + width)
-        numbers = {"gain": _normal(gain, error), "gain_of_replica": _normal(nothing, spread)}
+        nothing = [announced(self.repeated(n).choices()[0])[0] for n in range(self.replicas)]
+        numbers = {
+            "gain": Estimate(value=gain, low=gain - 1.96 * error, high=gain + 1.96 * error),
+            "gain_of_replicas": student(nothing),
+        }
+        statistic = share(numbers["gain"], numbers["gain_of_replicas"])
         # a replica's volumes are shrunk, so it shows less than the data would: no proof
         fails = verdict_below(statistic, self.threshold) == "fail"
         verdict, note = ("fail", "") if fails else ("inconclusive", WEAKER)
@@ -96,5 +103,33 @@ def announced(choice: Choice) -> tuple[float, float]:
     return nothing.behind - chosen.behind, nothing.error
 
 
-def _normal(value: float, error: float) -> Estimate:
-    return Estimate(value=value, low=value - 1.96 * error, high=value + 1.96 * error)
+def student(values: list[float]) -> Estimate:
+    """A mean with its interval by Student's t.
+
+    Args:
+        values: Two or more.
+
+    Returns:
+        The mean and its 95 % interval.
+    """
+    from scipy.stats import t
+
+    mean, width = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
+    width *= float(t.ppf(0.975, len(values) - 1))
+    return Estimate(value=mean, low=mean - width, high=mean + width)
+
+
+def share(gain: Estimate, nothing: Estimate) -> Estimate:
+    """What part of a gain nothing gives as well.
+
+    Args:
+        gain: Of the data; positive.
+        nothing: Of replicas.
+
+    Returns:
+        Their ratio, its interval to first order in both errors.
+    """
+    ratio = max(nothing.value, 0.0) / gain.value
+    widths = 0.5 * (nothing.high - nothing.low), 0.5 * ratio * (gain.high - gain.low)
+    width = float(np.hypot(*widths)) / gain.value
+    return Estimate(value=ratio, low=max(ratio - width, 0.0), high=ratio + width)

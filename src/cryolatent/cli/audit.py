@@ -36,7 +36,7 @@ def audit(
         Folder for audit.json, audit.html and the controls; RUN/audit if left out. What is finished
         in it is kept, so an interrupted audit continues.
     with_controls
-        Train models of each half, and replicas where they decide something: three to six times the
+        Train models of each half, and replicas where they decide something: three to ten times the
         cost of one exact run of these particles.
     relocate
         OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.

@@ -33,6 +33,9 @@ LEAST_SPREAD = 1e-3
 
 MOST_SCALE = 1.5
 
+MOST_LIFT = 2.0
+"""What a shell of a replica's mean volume is multiplied by at most."""
+
 ROUNDS, CLOSE, LEAST, TINY = 5, 0.1, 1e-3, 1e-9
 """How often a replica's strength is tried, and within what factor, as a logarithm, it is right."""
 
@@ -151,7 +154,8 @@ def replica(
 ) -> ParticleStack:
     """The data set as it would be if what the latents claim were so.
 
-    Volumes are the mean of both halves' regressions, with differences as strong as it takes for the
+    Volumes are the mean of both halves' regressions, the mean volume as strong as it takes to give
+    images the power of the data's, and differences as strong as it takes for the
     same regression to find in the replica what it finds in the data. Contrasts, kinds and poses are
     drawn from what one volume says of each particle. Recorded poses, transfer functions and numbers
     are those of the data; the noise of every image is the mean one.
@@ -168,7 +172,8 @@ def replica(
     """
     wanted, strength, steepness = max(_explained(pair), TINY), 1.0, 3.0
     tried: tuple[float, float] | None = None
-    made = _made(stack, pair, strength, seed)
+    lift = _lift(stack, halves, pair, seed)
+    made = _made(stack, pair, strength, lift, seed)
     for _ in range(ROUNDS):
         found = max(_explained(claims(made, _showing(halves, made), z, seed)), LEAST * wanted)
         off = log(found / wanted)
@@ -179,7 +184,7 @@ def replica(
             steepness = min(max((off - tried[1]) / log(strength / tried[0]), 2.0), 6.0)
         tried = strength, off
         strength *= exp(-off / steepness)
-        made = _made(stack, pair, strength, seed)
+        made = _made(stack, pair, strength, lift, seed)
     return made
 
 
@@ -194,7 +199,31 @@ def homogeneous(stack: ParticleStack, halves: tuple[Half, Half], seed: int = 0) 
     Returns:
         The same particles with other images.
     """
-    return _made(stack, claims(stack, halves, np.zeros((len(stack), 0)), seed), 0.0, seed)
+    pair = claims(stack, halves, np.zeros((len(stack), 0)), seed)
+    return _made(stack, pair, 0.0, _lift(stack, halves, pair, seed), seed)
+
+
+def _lift(
+    stack: ParticleStack, halves: tuple[Half, Half], pair: tuple[Claim, Claim], seed: int
+) -> Float[Tensor, " shells"]:
+    """What the mean volume lacks: a posterior mean has less power than the molecule.
+
+    Per shell, ``sqrt(1 + (P - P') / (P' - P_noise))`` with the power P of the images and P' of a
+    replica's.
+    """
+    lattice, noise = pair[0].hypothesis.lattice, pair[0].hypothesis.noise
+    shells = lattice.disc.shells
+    made = _made(stack, pair, 0.0, torch.ones_like(noise), seed)
+    shown, found = (
+        torch.stack(
+            [part.power.mean(0) for half in models for part in _images(half.other, lattice.disc)]
+        ).mean(0)
+        for models in (halves, _showing(halves, made))
+    )
+    blank = torch.zeros_like(noise).index_add_(0, shells, noise[shells])[1:]
+    signal = (found - blank).clamp(min=TINY)
+    lift = (1 + (shown - found) / signal).clamp(1.0, MOST_LIFT**2).sqrt()
+    return torch.cat([lift[:1], lift])
 
 
 def _explained(pair: tuple[Claim, Claim]) -> float:
@@ -208,9 +237,15 @@ def _showing(halves: tuple[Half, Half], stack: ParticleStack) -> tuple[Half, Hal
 
 
 def _made(
-    stack: ParticleStack, pair: tuple[Claim, Claim], strength: float, seed: int
+    stack: ParticleStack,
+    pair: tuple[Claim, Claim],
+    strength: float,
+    lift: Float[Tensor, " shells"],
+    seed: int,
 ) -> ParticleStack:
     one, other = (claim.hypothesis for claim in pair)
+    values = 0.5 * (one.values + other.values)
+    values[:, 0] *= one.lattice.per_shell(lift)
     rows, owner = stack.observations(torch.arange(len(stack)))
     weights = torch.zeros(len(stack), 1 + pair[0].z.shape[1])
     shapeless, moves = torch.zeros(len(stack)), torch.zeros(len(rows), ERRORS)
@@ -224,7 +259,7 @@ def _made(
     spectrum = one.nuisances.junk_spectrum
     images = ReplicaImages(
         one.lattice,
-        0.5 * (one.values + other.values),
+        values,
         one.noise,
         torch.zeros_like(one.noise) if spectrum is None else spectrum.to(one.noise),
         Drawn(weights, shapeless, poses, owner),
