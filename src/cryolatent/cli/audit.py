@@ -45,6 +45,7 @@ def audit(
     from cryolatent.audits.calibration import Calibration
     from cryolatent.audits.controls import controls
     from cryolatent.audits.gap import InferenceGap
+    from cryolatent.audits.leakage import Leakage
     from cryolatent.audits.moves import RotationTest, ShiftTest
     from cryolatent.audits.trust import trust
     from cryolatent.cli.progress import tell, training_watch
@@ -57,7 +58,8 @@ def audit(
     opened, folder = Run.open(run, relocate), output or run / "audit"
     opened.check_finished()
     subject = RunSubject(opened)
-    audits = [Activity(), ShiftTest(consistent=True), RotationTest(consistent=True), Calibration()]
+    moves = ShiftTest(consistent=True), RotationTest(consistent=True)
+    audits = [Activity(), *moves, Calibration(), Leakage()]
     with training_watch() as watch:
 
         def named(name: str) -> Watch:

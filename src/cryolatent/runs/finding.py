@@ -1,8 +1,12 @@
 """What an audit found of a run: frozen records."""
 
+from math import erfc
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+ALPHA = 0.025
+"""One-sided level of a verdict: the tail of a 95 % interval."""
 
 Verdict = Literal["pass", "fail", "inconclusive", "not applicable"]
 
@@ -117,3 +121,22 @@ def verdict_about(statistic: Estimate, wanted: float, margin: float) -> Verdict:
     if low > margin or high < -margin:
         return "fail"
     return "pass" if -margin < low and high < margin else "inconclusive"
+
+
+def p_beyond(statistic: Estimate, threshold: float) -> float:
+    """How improbable so large a distance from a threshold is if the truth lies at it.
+
+    Args:
+        statistic: A number and its 95 % interval.
+        threshold: Where the verdict changes.
+
+    Returns:
+        One-sided probability of a normal distribution as wide as the interval's half that faces the
+        threshold: less than 0.025 exactly where the interval leaves the threshold out.
+    """
+    off = abs(statistic.value - threshold)
+    facing = statistic.low if statistic.value > threshold else statistic.high
+    width = abs(statistic.value - facing)
+    if off == 0:
+        return 0.5
+    return 0.0 if width == 0 else 0.5 * erfc(1.959964 * off / width / 2**0.5)
