@@ -34,6 +34,7 @@ from cryolatent.config.training import TrainConfig
 from cryolatent.data import FilteredStack, ParticleStack, open_particles
 from cryolatent.data.backprojection import backproject
 from cryolatent.models import Categorical
+from cryolatent.models.everywhere import CANDIDATES, GRID_SHELLS
 from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.located import PoseSearch
 from cryolatent.models.pose_grid import GridPosterior, PoseGrid
@@ -53,8 +54,7 @@ from cryolatent.studies.abinitio import (
     search_poses,
     train_from_found,
 )
-from cryolatent.train.abinitio.followed import CANDIDATES
-from cryolatent.train.abinitio.search import COARSE_SHELLS, PLAN, unposed
+from cryolatent.train.abinitio.search import PLAN, unposed
 
 RESULTS = Path(__file__).parent / "results" / "abinitio.jsonl"
 SUCCESS_SHELLS = 1.2
@@ -316,10 +316,9 @@ def exhaustive(
     parts = FilteredStack(blank, torch.arange(len(blank)))
     coarse, fine = (
         true_hypothesis(truth, FourierLattice(disc.within(shells)))
-        for shells in (COARSE_SHELLS, last.shells)
+        for shells in (GRID_SHELLS, last.shells)
     )
-    step = disc.box / COARSE_SHELLS / 4
-    grid = PoseGrid.of(last.spacing_degrees, 3.0, step, 1.0)
+    grid = PoseGrid.of(last.spacing_degrees, 3.0, disc.box / GRID_SHELLS / 4, 1.0)
     search = PoseSearch(GridPosterior(coarse, grid), fine, CANDIDATES)
     rotations, shifts = blank.poses.rotations.clone(), blank.poses.shifts_angstrom.clone()
     settling = search.settling()

@@ -99,6 +99,14 @@ class TrainConfig(Section):
                 "elbo, which averages over the particles' contrast",
                 "Leave one of them out.",
             )
+        search = getattr(self.method, "pose_search", None)
+        if search == "global" and self.data.symmetry != "C1":
+            raise InputError(
+                "`pose_search`",
+                f"{search} with symmetry {self.data.symmetry}",
+                "C1, for every copy of a particle would be found in the same place",
+                "Leave one of them out.",
+            )
         wanted, posterior = self.posterior.closed_form_given, self.posterior.kind
         if self.method.solves_volumes and wanted is None:
             raise InputError(

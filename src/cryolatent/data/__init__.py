@@ -3,7 +3,13 @@
 from cryolatent.data.batch import Batch, Evidence, Twin
 from cryolatent.data.digits import DigitSet, open_digits
 from cryolatent.data.door import Tables, open_particles, open_star
-from cryolatent.data.filtered import Filtered, FilteredImages, FilteredStack, FilteredTogether
+from cryolatent.data.filtered import (
+    Filtered,
+    FilteredImages,
+    FilteredStack,
+    FilteredTogether,
+    Placing,
+)
 from cryolatent.data.images import ImageSource, MrcImages, PhaseCorrectedImages
 from cryolatent.data.magnification import UnmagnifiedImages
 from cryolatent.data.noise import NoiseLevels
@@ -32,6 +38,7 @@ __all__ = [
     "NoiseLevels",
     "ParticleStack",
     "PhaseCorrectedImages",
+    "Placing",
     "Scan",
     "Source",
     "StackStatistics",

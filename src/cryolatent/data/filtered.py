@@ -2,17 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.data.shell_store import BYTES, ShellStore
 from cryolatent.data.source import expanded
 from cryolatent.data.stack import ParticleStack
-from cryolatent.physics import FourierDisc, displaced, turned, view_order
+from cryolatent.physics import SHIFTS, TURNS, FourierDisc, displaced, turned, view_order
 from cryolatent.physics.devices import on_device
 from cryolatent.physics.grid import CPU
 from cryolatent.progress import Advance, unwatched
@@ -25,6 +25,61 @@ MOST_AT_ONCE = 4096
 
 MEMORY_BYTES = 4 * 2**30
 READ_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where images are looked at of which the recorded orientation may say nothing.
+
+    Args:
+        moves: From the recorded pose to there: turns in radians and shifts in pixels, in the
+            images' frames; zeros for those that stay.
+        lost: Whether the recorded orientation is taken to say nothing.
+        log_prior: Log prior probability of that choice, less that of all that it stands for, in
+            nats.
+    """
+
+    moves: Float[Tensor, "obs 5"]
+    lost: Bool[Tensor, " obs"]
+    log_prior: Float[Tensor, " obs"]
+
+    @staticmethod
+    def none(images: int, device: torch.device) -> "Placing":
+        """All at the recorded poses.
+
+        Args:
+            images: How many.
+            device: Where everything lies.
+
+        Returns:
+            Zeros.
+        """
+        zeros = torch.zeros(images, 5, device=device)
+        return Placing(zeros, zeros[:, 0] > 0, zeros[:, 0])
+
+    def updated(self, rows: Int[Tensor, " m"], others: "Placing") -> "Placing":
+        """Replace some of them.
+
+        Args:
+            rows: Which.
+            others: By what.
+
+        Returns:
+            As many as before.
+        """
+        pairs = [(getattr(self, f.name), getattr(others, f.name)) for f in fields(self)]
+        return Placing(*(mine.index_copy(0, rows, other) for mine, other in pairs))
+
+    def at(self, rows: slice | Int[Tensor, " m"]) -> "Placing":
+        """Some of the images.
+
+        Args:
+            rows: Which.
+
+        Returns:
+            Their places.
+        """
+        return Placing(self.moves[rows], self.lost[rows], self.log_prior[rows])
 
 
 @dataclass(frozen=True)
@@ -42,6 +97,7 @@ class FilteredImages:
         power: Power of the observed image in shells 1 to ``disc.radius``, summed over coefficients.
         rotations: Rotation of each observation.
         rows: Position of each observation in the stack.
+        placing: Where they were placed; None if they are at the recorded poses.
     """
 
     index: Int[Tensor, " particles"]
@@ -51,6 +107,7 @@ class FilteredImages:
     power: Float[Tensor, "obs shells"]
     rotations: Float[Tensor, "obs 3 3"]
     rows: Int[Tensor, " obs"]
+    placing: Placing | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -65,6 +122,13 @@ class FilteredImages:
             One entry per particle.
         """
         return rows.new_zeros(len(self), *rows.shape[1:]).index_add(0, self.owner, rows)
+
+    @property
+    def log_prior(self) -> Float[Tensor, " n"]:
+        """Log prior probability of where each particle is looked at (`Placing`)."""
+        if self.placing is None:
+            return self.weights.new_zeros(len(self))
+        return self.by_particle(self.placing.log_prior)
 
     def filtered_power(self) -> Float[Tensor, "obs k"]:
         """``|C x|²`` of each coefficient."""
@@ -91,6 +155,21 @@ class FilteredImages:
             images=displaced(self.images, -shifts_pixels, disc),
             rotations=turned(self.rotations, turns),
         )
+
+    def placed(self, placing: Placing, disc: FourierDisc) -> "FilteredImages":
+        """The same images where they are to be looked at.
+
+        Args:
+            placing: A row for each.
+            disc: Where the coefficients belong.
+
+        Returns:
+            The same particles.
+        """
+        there = self
+        if placing.lost.any():
+            there = self.moved(placing.moves[:, TURNS], placing.moves[:, SHIFTS], disc)
+        return replace(there, placing=placing)
 
     @staticmethod
     def read(stack: ParticleStack, index: Int[Tensor, " n"], disc: FourierDisc) -> "FilteredImages":
@@ -123,6 +202,20 @@ class FilteredImages:
             poses.rotations.contiguous(),
             stack.observations(index)[0],
         )
+
+    def within(self, shells: int, disc: FourierDisc) -> "FilteredImages":
+        """Keep the first shells.
+
+        Args:
+            shells: Last shell kept.
+            disc: Where the coefficients belong.
+
+        Returns:
+            The same particles.
+        """
+        if shells >= disc.radius:
+            return self
+        return self.restricted(torch.nonzero(disc.shells <= shells)[:, 0], shells)
 
     def restricted(self, columns: Int[Tensor, " k2"], shells: int) -> "FilteredImages":
         """Keep some coefficients.
@@ -161,6 +254,14 @@ class Filtered(ABC):
             Filtered images.
         """
 
+    @abstractmethod
+    def place(self, placing: Placing | None) -> None:
+        """Look at images elsewhere from now on.
+
+        Args:
+            placing: A row for each image of the stack; None for the recorded poses.
+        """
+
 
 @dataclass
 class FilteredStack(Filtered):
@@ -189,9 +290,14 @@ class FilteredStack(Filtered):
         counts = offsets[self.index + 1] - offsets[self.index]
         self._offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         self._kept: tuple[ShellStore, FilteredImages] | None = None
+        self._placing: Placing | None = None
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def place(self, placing: Placing | None) -> None:
+        """Look at images elsewhere from now on."""
+        self._placing = placing
 
     def chunks(self, disc: FourierDisc) -> Iterator[FilteredImages]:
         """All particles, chunk by chunk; the disc's coefficients are to come shell by shell."""
@@ -242,7 +348,7 @@ class FilteredStack(Filtered):
         store, bare = self.read()
         rows = slice(int(self._offsets[first]), int(self._offsets[last]))
         images, weights = store.read(rows, disc.size)
-        return FilteredImages(
+        part = FilteredImages(
             bare.index[first:last],
             bare.owner[rows] - first,
             images,
@@ -251,6 +357,8 @@ class FilteredStack(Filtered):
             bare.rotations[rows],
             bare.rows[rows],
         )
+        placing = self._placing
+        return part if placing is None else part.placed(placing.at(part.rows), disc)
 
 
 @dataclass
@@ -273,3 +381,8 @@ class FilteredTogether(Filtered):
         """All particles, set by set, chunk by chunk."""
         for part in self.sets:
             yield from part.chunks(disc)
+
+    def place(self, placing: Placing | None) -> None:
+        """Look at images elsewhere from now on, those of every set."""
+        for part in self.sets:
+            part.place(placing)

@@ -55,7 +55,8 @@ class Beliefs:
         mean, variance = found.moments.contrast
         counts = torch.bincount(part.owner, minlength=len(part))
         error = variance.clamp(min=0).sqrt()
-        return Beliefs(kinds, mean, error, counts, found.best(), found.errors[1])
+        moved = found.from_recorded(found.best())
+        return Beliefs(kinds, mean, error, counts, moved, found.errors[1])
 
     @staticmethod
     def together(parts: list["Beliefs"]) -> "Beliefs":

@@ -16,6 +16,9 @@ class CoefficientPosterior:
     independent: ClassVar[bool]
     """Whether an image holds one component only, so that products of different ones vanish."""
 
+    log_weights: Float[Tensor, " k"]
+    """Logarithms of the components' prior probabilities, where `independent`."""
+
     @abstractmethod
     def moments(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 from cryolatent.data import FilteredImages
 from cryolatent.models.coefficients import CoefficientPosterior
 from cryolatent.models.exact import Moments
-from cryolatent.models.nuisances import TRUSTED, Nuisances, junk_gains
+from cryolatent.models.nuisances import FOUND, TRUSTED, Nuisances, junk_gains
 from cryolatent.models.uncertain import Marginal, UncertainPoses
 from cryolatent.physics import (
     SHIFTS,
@@ -74,6 +74,7 @@ class Compared:
             power=part.power[rows],
             rotations=part.rotations[rows],
             rows=part.rows[rows],
+            placing=None if part.placing is None else part.placing.at(rows),
         )
         taken = type(products)(*(getattr(products, f.name)[rows] for f in fields(products)))
         shapeless = None if self.shapeless is None else self.shapeless[::stride]
@@ -105,8 +106,38 @@ class Hypothesis:
 
     @cached_property
     def deviations(self) -> Float[Tensor, " 5"]:
-        """Prior widths of the errors."""
+        """Prior widths of the errors of recorded poses."""
         return self.noise.new_tensor(self.nuisances.poses.deviations)
+
+    def widths(self, part: FilteredImages) -> Float[Tensor, "*obs 5"]:
+        """Prior widths of the errors of images' poses.
+
+        Args:
+            part: The images.
+
+        Returns:
+            One row for all, or for each where some were placed elsewhere than recorded.
+        """
+        if part.placing is None:
+            return self.deviations
+        found = self.noise.new_tensor(FOUND.deviations)
+        return torch.where(part.placing.lost[:, None], found, self.deviations)
+
+    def within(self, shells: int) -> "Hypothesis":
+        """The same volumes at fewer shells.
+
+        Args:
+            shells: Last shell; more than there are changes nothing.
+
+        Returns:
+            The hypothesis.
+        """
+        if shells >= self.lattice.disc.radius:
+            return self
+        lattice = self.lattice
+        smaller = FourierLattice(lattice.disc.within(shells), lattice.oversampling)
+        values, noise = lattice.cropped(self.values, smaller), self.noise[: shells + 1]
+        return replace(self, lattice=smaller, values=values, noise=noise)
 
     def compare(
         self, part: FilteredImages, moved: Float[Tensor, "obs 5"] | None = None
@@ -150,13 +181,14 @@ class Hypothesis:
         part, products, poses = compared.part, compared.products, None
         if isinstance(products, PerturbedProducts):
             about = self.noise.new_ones(len(part)) if contrast is None else contrast
-            poses = UncertainPoses.of(products, self.deviations, compared.moved, about[part.owner])
+            widths = self.widths(part)
+            poses = UncertainPoses.of(products, widths, compared.moved, about[part.owner])
             products = poses.marginal(independent=self.posterior.independent)
         rows = (products.gram, products.inner, products.gain)
         terms = Marginal(*map(part.by_particle, rows))
         contrasts = self.nuisances.contrast
         q = self.posterior.moments(terms.gram, terms.inner, contrasts, terms.gain)
-        kinds = q.gain[:, None]
+        kinds = (q.gain + part.log_prior)[:, None]
         if compared.shapeless is not None:
             others = compared.shapeless, torch.zeros_like(compared.shapeless)
             odds = kinds.new_tensor(self.nuisances.log_odds)
@@ -251,7 +283,8 @@ class Explained:
         """What the other kinds hold against the particle's: added odds included, in nats."""
         if self.kinds.shape[1] == 1:
             return torch.full_like(self.kinds[:, 0], -torch.inf)
-        return self.kinds[:, 1:].logsumexp(-1) - self.by.nuisances.log_odds[0]
+        odds = self.by.nuisances.log_odds[0] + self.part.log_prior
+        return self.kinds[:, 1:].logsumexp(-1) - odds
 
     @cached_property
     def errors(self) -> tuple[Float[Tensor, "obs 5"], Float[Tensor, "obs 5 5"]]:
@@ -259,7 +292,7 @@ class Explained:
 
         In radians and pixels; zeros where poses are trusted.
         """
-        scale, moved = self.by.deviations, self.compared.moved
+        scale, moved = self.by.widths(self.part), self.compared.moved
         if self.poses is None:
             return torch.zeros_like(moved), moved.new_zeros(len(moved), ERRORS, ERRORS)
         owner, (first, spread) = self.part.owner, self.moments.given
@@ -269,13 +302,25 @@ class Explained:
         off = each - mean[:, None]
         within = self.poses.covariance(spread[owner]) + off[..., None] * off[..., None, :]
         covariance = torch.einsum("nt,nted->ned", share, within)
-        return mean * scale, covariance * scale[:, None] * scale
+        return mean * scale, covariance * scale[..., :, None] * scale[..., None, :]
 
     def best(self) -> Float[Tensor, "obs 5"]:
-        """How far the most probable poses are from the recorded ones: a Gauss-Newton step."""
+        """How far the most probable poses are from where images lie: a Gauss-Newton step."""
         if self.poses is None:
             return self.compared.moved
         return moved_on(self.compared.moved, self.errors[0])
+
+    def from_recorded(self, moved: Float[Tensor, "obs 5"]) -> Float[Tensor, "obs 5"]:
+        """Moves counted from the recorded poses.
+
+        Args:
+            moved: Counted from where the images were placed.
+
+        Returns:
+            The same where they were not.
+        """
+        placing = self.part.placing
+        return moved if placing is None else moved_on(placing.moves, moved)
 
     def insertion(
         self,
@@ -304,7 +349,7 @@ class Explained:
         known = self.poses.given(drawn)
         gram, inner, gain = map(part.by_particle, (known.gram, known.inner, known.gain))
         given = posterior.moments(gram * a.square()[:, None], inner * a[:, None], gain=gain)
-        move = drawn * self.by.deviations
+        move = drawn * self.by.widths(part)
         there = part.moved(move[:, TURNS], move[:, SHIFTS], self.by.lattice.disc)
         weight = share * a
         return there, weight[:, None] * given.first, _scaled(given.second, weight * a)

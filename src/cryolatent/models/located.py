@@ -78,7 +78,7 @@ class PoseSearch:
 
     Args:
         coarse: The grid, under volumes at few shells.
-        fine: The same volumes at more shells, poses trusted.
+        fine: The same volumes at more shells; of what it doubts only the contrast counts.
         candidates: Orientations of each particle that are followed.
     """
 
@@ -95,7 +95,8 @@ class PoseSearch:
 
     def settling(self) -> Settling:
         """How candidates find the pose that is most probable near them."""
-        return Settling.of(replace(self.fine, nuisances=Nuisances(self.errors)))
+        nuisances = Nuisances(self.errors, self.fine.nuisances.contrast)
+        return Settling.of(replace(self.fine, nuisances=nuisances))
 
     def locate(self, part: FilteredImages, settling: Settling) -> Located:
         """Find the poses of some particles.
@@ -107,10 +108,9 @@ class PoseSearch:
         Returns:
             Mixtures of normal distributions.
         """
-        disc = self.coarse.disc
-        few = part.restricted(torch.arange(disc.size), disc.radius)
-        found = self.coarse.candidates(few, self.candidates)
-        there = placed(part, found.rotations, found.shifts, self.fine.lattice.disc)
+        shells, disc = self.coarse.disc.radius, self.fine.lattice.disc
+        found = self.coarse.candidates(part.within(shells, disc), self.candidates)
+        there = placed(part, found.rotations, found.shifts, disc)
         explained = settling.explain(there)
         shape = found.log_weights.shape
         # each candidate stands for a cell of the grid, of equal prior probability

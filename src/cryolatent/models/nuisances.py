@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from math import degrees, log
+from math import degrees, log, pi, radians
 
 import torch
 from jaxtyping import Float
@@ -40,6 +40,13 @@ class PoseErrors:
 
 SURE = PoseErrors()
 
+FOUND = PoseErrors(radians(5.0), radians(5.0), 1.0)
+"""Widths of the prior about poses that the images themselves gave: wide, and not learned, for the
+same images are read again."""
+
+LOG_FOUND = 1.5 * log(2 * pi) + 2 * log(FOUND.tilt) + log(FOUND.spin) - log(8 * pi**2)
+"""Density of all orientations alike over that of the prior about one that was found."""
+
 
 @dataclass(frozen=True)
 class Nuisances:
@@ -51,12 +58,14 @@ class Nuisances:
         shares: Probabilities of `KINDS`.
         junk_spectrum: Power of the structureless kind's Fourier coefficients, before the transfer
             function, shells 0 to the last; None if every image is believed to show a particle.
+        lost: Probability that a recorded orientation has nothing to do with its image.
     """
 
     poses: PoseErrors = SURE
     contrast: Contrast = ONE
     shares: tuple[float, float, float] = (1.0, 0.0, 0.0)
     junk_spectrum: Float[Tensor, " shells"] | None = None
+    lost: float = 0.0
 
     @property
     def doubts_images(self) -> bool:
@@ -78,8 +87,8 @@ class Nuisances:
             given: Which of ``rotations`` and ``shifts`` have a width that was not learned.
 
         Returns:
-            One clause for each of rotations, shifts, contrast and particles that is doubted, and
-            one for those that are not.
+            One clause for each of rotations, shifts, contrast and particles that is doubted, one
+            for those that are not, and one for orientations that were looked for everywhere.
         """
         tilt, _, spin, shift, _ = self.poses.deviations
         axis = degrees(((2 * tilt**2 + spin**2) / 3) ** 0.5)
@@ -97,6 +106,9 @@ class Nuisances:
             else "",
         }
         learned = [clause for clause in looks.values() if clause]
+        if self.lost:
+            lost = f"{100 * self.lost:.1f} % of the orientations have nothing to do with the image"
+            learned.insert(0, lost)
         trusted = [name for name, clause in looks.items() if not clause]
         return [*learned, *([f"trusted as recorded: {', '.join(trusted)}"] if trusted else [])]
 
@@ -116,6 +128,7 @@ class Nuisances:
         return {
             "nuisance_widths": torch.tensor(numbers, dtype=torch.double),
             "junk_spectrum": spectrum,
+            "lost_share": torch.tensor(self.lost, dtype=torch.double),
         }
 
     @staticmethod
@@ -132,7 +145,9 @@ class Nuisances:
         poses, contrast = PoseErrors(tilt, spin, shift), Contrast(spread)
         particle, shapeless, empty = shares
         spectrum = tensors["junk_spectrum"].clone() if particle < 1 else None
-        return Nuisances(poses, contrast, (particle, shapeless, empty), spectrum)
+        # a run of before orientations were looked for everywhere has no such share
+        lost = float(tensors.get("lost_share", 0.0))
+        return Nuisances(poses, contrast, (particle, shapeless, empty), spectrum, lost)
 
 
 TRUSTED = Nuisances()

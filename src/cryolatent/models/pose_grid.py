@@ -15,7 +15,6 @@ from torch import Tensor
 
 from cryolatent.data import FilteredImages
 from cryolatent.models.hypothesis import Hypothesis
-from cryolatent.models.posteriors.exact import Categorical
 from cryolatent.physics import (
     FourierDisc,
     Interpolation,
@@ -27,6 +26,12 @@ from cryolatent.physics import (
 
 AT_ONCE = 2**23
 """Poses times images that are compared at once."""
+
+STEP_PER_RESOLUTION = 0.25
+"""Distance of neighbouring displacements over the resolution."""
+
+REACH, LEAST_REACH = 2.5, 1.2
+"""Largest displacement, in standard deviations; and at least, in steps."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,22 @@ class PoseGrid:
         """
         shifts = shift_grid(reach_pixels, step_pixels)
         return PoseGrid(OrientationGrid(spacing_degrees), shifts, shift_deviation)
+
+    @staticmethod
+    def resolving(disc: FourierDisc, spacing_degrees: float, shift_deviation: float) -> "PoseGrid":
+        """Displacements as far apart as a disc's coefficients ask.
+
+        Args:
+            disc: The coefficients.
+            spacing_degrees: Distance of neighbouring orientations.
+            shift_deviation: Width of the displacements' prior, in pixels.
+
+        Returns:
+            The grid.
+        """
+        step = STEP_PER_RESOLUTION * disc.box / disc.radius
+        reach = max(REACH * shift_deviation, LEAST_REACH * step)
+        return PoseGrid.of(spacing_degrees, reach, step, shift_deviation)
 
     def __len__(self) -> int:
         return len(self.orientations) * len(self.shifts)
@@ -197,7 +218,7 @@ class GridPosterior:
             ValueError: If z is not one of K volumes.
         """
         posterior = self.hypothesis.posterior
-        if not isinstance(posterior, Categorical):
+        if not posterior.independent:
             raise ValueError("a posterior that is not over volumes")
         prior = self._log_prior(part)
         images, kinds = self.moved(part), []
@@ -217,7 +238,7 @@ class GridPosterior:
         Returns:
             Relative to an empty image's; by particle, displacement, half turn, orientation.
         """
-        if isinstance(self.hypothesis.posterior, Categorical):
+        if self.hypothesis.posterior.independent:
             scores = self.scores(part)
             return scores.logsumexp(1) if scores.shape[1] > 1 else scores[:, 0]
         images, slices = self.moved(part), self.slices
@@ -303,6 +324,7 @@ def chosen(part: FilteredImages, rows: slice | Tensor) -> FilteredImages:
         power=part.power[rows],
         rotations=part.rotations[rows],
         rows=part.rows[rows],
+        placing=None if part.placing is None else part.placing.at(rows),
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cryolatent.data import FilteredImages
 from cryolatent.models.posteriors.exact import ClosedForm
-from cryolatent.models.settling import Settling
+from cryolatent.models.settling import PosePosterior
 from cryolatent.models.system import System
 from cryolatent.physics import FourierDisc
 
@@ -42,14 +42,14 @@ class Division:
         return Division(place < 2, (place == 3) | (place == 4))
 
 
-def read_as(system: System) -> Settling:
+def read_as(system: System) -> PosePosterior:
     """How a system's particles are read.
 
     Args:
         system: A linear decoder with its posterior in closed form.
 
     Returns:
-        Its schedule.
+        The posterior of poses and all else.
 
     Raises:
         ValueError: If the system is another.
@@ -57,7 +57,7 @@ def read_as(system: System) -> Settling:
     if not isinstance(system.posterior, ClosedForm):
         raise ValueError("no posterior in closed form")
     with torch.no_grad():
-        return system.posterior.settling(system.model)
+        return system.posterior.poses(system.model)
 
 
 class Foretelling:
@@ -75,8 +75,8 @@ class Foretelling:
     """
 
     def __init__(self, system: System) -> None:
-        self._settling = read_as(system)
-        self.disc = self._settling.steps[-1][0].lattice.disc
+        self._poses = read_as(system)
+        self.disc = self._poses.hypothesis.lattice.disc
         self._division = Division.of(self.disc)
 
     @torch.no_grad()
@@ -95,4 +95,4 @@ class Foretelling:
 
     def _evidence(self, part: FilteredImages, seen: Bool[Tensor, " k"]) -> Float[Tensor, " n"]:
         shown = replace(part, images=part.images * seen, weights=part.weights * seen)
-        return self._settling.explain(shown).evidence.double()
+        return self._poses.explain(shown).evidence.double()

@@ -61,7 +61,7 @@ class UncertainPoses:
     @staticmethod
     def of(
         products: PerturbedProducts,
-        deviations: Float[Tensor, " 5"],
+        deviations: Float[Tensor, "*obs 5"],
         moved: Float[Tensor, "obs 5"],
         contrast: Float[Tensor, " obs"],
     ) -> "UncertainPoses":
@@ -70,7 +70,7 @@ class UncertainPoses:
         Args:
             products: Inner products about the poses as they were moved.
             deviations: Prior standard deviations of three turns in radians and two shifts in
-                pixels; 0 for what is known.
+                pixels, of all or of each; 0 for what is known.
             moved: How far the poses are from the recorded ones.
             contrast: Contrast about which is expanded: the error's effect is proportional to it.
 
@@ -80,7 +80,7 @@ class UncertainPoses:
         scale = (deviations * contrast.clamp(min=LEAST_CONTRAST)[:, None])[:, None]
         centre = torch.where(deviations > 0, -moved / deviations.clamp(min=1e-9), 0.0)
         own = products.own * scale[..., None] * scale[..., None, :]
-        root = torch.linalg.cholesky(own + torch.eye(len(deviations), device=own.device))
+        root = torch.linalg.cholesky(own + torch.eye(own.shape[-1], device=own.device))
         pull = products.pull * scale
         bases = products.own.shape[1]
         cross = (products.cross * scale).unflatten(1, (bases, -1))

@@ -48,7 +48,14 @@ from cryolatent.physics.plane import (
     turn_ctf,
     turn_poses,
 )
-from cryolatent.physics.poses import Poses, composed, rotation_defect, turned, view_order
+from cryolatent.physics.poses import (
+    Poses,
+    composed,
+    rotation_defect,
+    turn_between,
+    turned,
+    view_order,
+)
 from cryolatent.physics.slicing import Interpolation, displaced, insert_slices, slice_lattice
 from cryolatent.physics.spectra import (
     background_spectrum,
@@ -118,6 +125,7 @@ __all__ = [
     "sphere_grid",
     "symmetry_rotations",
     "tangents",
+    "turn_between",
     "turn_ctf",
     "turn_polynomial",
     "turn_poses",

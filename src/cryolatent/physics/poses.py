@@ -166,6 +166,23 @@ def turned(
     return (roma.rotvec_to_rotmat(-turns) @ rotations).contiguous()
 
 
+def turn_between(
+    rotations: Float[Tensor, "n 3 3"], others: Float[Tensor, "n 3 3"]
+) -> Float[Tensor, "n 3"]:
+    """The turns that lead from rotations to others (`turned`).
+
+    Args:
+        rotations: Rotations R.
+        others: Where they lead to.
+
+    Returns:
+        Rotation vectors, in radians.
+    """
+    import roma
+
+    return -roma.rotmat_to_rotvec(others @ rotations.mT)
+
+
 def composed(first: Float[Tensor, "n 3"], second: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     """The turn that two turns, one after the other, make (`turned`).
 

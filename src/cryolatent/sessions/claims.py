@@ -271,18 +271,19 @@ def _made(
 
 
 def _claim(half: Half, own: Float[Tensor, "h d"], z: Float[Tensor, "m d"], seed: int) -> Claim:
-    settling, generator = read_as(half.one), torch.Generator().manual_seed(seed)
-    last = settling.steps[-1][0]
+    poses, generator = read_as(half.one), torch.Generator().manual_seed(seed)
+    last = poses.hypothesis
     disc, radius = last.lattice.disc, 0.9 * half.own.disc.box / 2
     mine = _images(half.own, disc)
-    values = volumes_given(settling, mine, own, radius, seed)
+    values = volumes_given(poses, mine, own, radius, seed)
     posterior = ExactGaussian(z.shape[1])
     hypothesis = Hypothesis(last.lattice, values, last.noise, posterior, last.nuisances)
     rows: list[tuple[Tensor, ...]] = []
     for part in _images(half.other, disc):
-        alone = settling.explain(part)
+        there = poses.placed(part)
+        alone = poses.explain(there)
         contrast = alone.moments.contrast
-        found = hypothesis.explain(part, alone.compared.moved, contrast[0])
+        found = hypothesis.explain(there, alone.compared.moved, contrast[0])
         (mean, variance), normal = contrast, torch.randn(2, len(part), generator=generator)
         kind = (alone.shares.cumsum(1) < torch.special.ndtr(normal[:1]).T).sum(1)
         drawn = (mean + variance.clamp(min=0).sqrt() * normal[1]).clamp(min=0) * (kind == 0)
@@ -310,4 +311,5 @@ def _drawn(found: Explained, generator: torch.Generator) -> Float[Tensor, "obs 5
     mean, covariance = found.errors
     normal = torch.randn(mean.shape, generator=generator)
     root = torch.linalg.cholesky_ex(covariance + ROUNDING * torch.eye(ERRORS)).L
-    return moved_on(found.compared.moved, mean + (root @ normal[..., None])[..., 0])
+    drawn = moved_on(found.compared.moved, mean + (root @ normal[..., None])[..., 0])
+    return found.from_recorded(drawn)

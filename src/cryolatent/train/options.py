@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cryolatent.models.registry import METHODS, Options
 
@@ -56,10 +56,15 @@ class EmOptions(MethodOptions):
     """Expectation maximisation: exact posteriors, volumes solved for; no learning rate."""
 
     solves_volumes: ClassVar[bool] = True
-    common: ClassVar[frozenset[str]] = frozenset({"mask", "trust"})
+    common: ClassVar[frozenset[str]] = frozenset({"mask", "pose_search", "trust"})
 
     search_shells: Positive = 12
     """Last shell of the search for a subspace; the volumes are then refined to all shells."""
+
+    pose_search: Literal["recorded", "local", "global"] = "local"
+    """Where the particles' poses are looked for: nowhere but where they are recorded; near there,
+    by an error that is learned; or everywhere, for data in which some recorded orientations have
+    nothing to do with the image. (Without recorded poses: cryolatent abinitio.)"""
 
     trust: tuple[Literal["all", "rotations", "shifts", "contrast", "particles"], ...] | None = None
     """What is believed as it is recorded; else how wrong it is is learned: poses are integrated out
@@ -89,6 +94,16 @@ class EmOptions(MethodOptions):
 
     focus_mask: Path | None = None
     """Mask outside which volumes may not differ from the consensus."""
+
+    @model_validator(mode="after")
+    def _searchable(self) -> "EmOptions":
+        trusted = {"all", "rotations", "shifts"} & set(self.trust or ())
+        if self.pose_search == "global" and trusted:
+            raise ValueError(
+                f"trust {', '.join(sorted(trusted))} with pose search global: expected poses that "
+                "are not trusted"
+            )
+        return self
 
     @property
     def known_errors(self) -> dict[str, float]:

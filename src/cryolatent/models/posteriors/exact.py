@@ -14,6 +14,7 @@ from cryolatent.models.contrast import ONE, Contrast
 from cryolatent.models.decoders import SubspaceDecoder
 from cryolatent.models.decoders.coefficients import CoefficientMap, Linear, Shares
 from cryolatent.models.distributions import Distribution, OneOf
+from cryolatent.models.everywhere import pose_posterior
 from cryolatent.models.exact import Moments, class_moments, normal_moments
 from cryolatent.models.generative import GenerativeModel
 from cryolatent.models.hypothesis import Explained, Hypothesis
@@ -21,7 +22,7 @@ from cryolatent.models.likelihood import FourierGaussian
 from cryolatent.models.posteriors.base import Posterior, Reading
 from cryolatent.models.posteriors.options import CategoricalOptions, ExactOptions
 from cryolatent.models.setting import Setting
-from cryolatent.models.settling import Settling
+from cryolatent.models.settling import PosePosterior
 from cryolatent.physics import Interpolation, pack, slice_products, unpack
 
 LEAST_CONTRAST = 0.05
@@ -39,7 +40,7 @@ class ClosedForm(Posterior, CoefficientPosterior):
     coefficients: ClassVar[type[CoefficientMap]]
     """Weights of the subspace decoder under which the posterior has this form."""
     _kept: Hypothesis | None = None
-    _settling: Settling
+    _poses: PosePosterior
 
     def packed(self, products: Float[Tensor, "n *c"]) -> Float[Tensor, "n p"]:
         """Pack products of components as `moments` and the normal equations want them.
@@ -85,14 +86,14 @@ class ClosedForm(Posterior, CoefficientPosterior):
         learning = torch.is_grad_enabled() and decoder.volumes.requires_grad
         return nearest and not learning and likelihood.nuisances.doubts_images
 
-    def settling(self, model: GenerativeModel) -> Settling:
+    def poses(self, model: GenerativeModel) -> PosePosterior:
         """How a model's particles are read where poses or particles are doubted.
 
         Args:
             model: Decoder and likelihood.
 
         Returns:
-            Its schedule, kept until volumes, noise or nuisances are others.
+            The posterior of poses and all else, kept until volumes, noise or nuisances are others.
 
         Raises:
             ValueError: If the model is not one that this posterior has a form for.
@@ -105,13 +106,13 @@ class ClosedForm(Posterior, CoefficientPosterior):
             # volumes and their derivatives at every step: made once, not for every batch
             lattice = decoder.lattice.to(values.device)
             self._kept = kept = Hypothesis(lattice, values, noise.clone(), self, nuisances)
-            self._settling = Settling.of(kept)
-        return self._settling
+            self._poses = pose_posterior(kept)
+        return self._poses
 
     def _settled(self, batch: Batch, model: GenerativeModel) -> Explained:
         likelihood = self._parts(model)[1]
         shown = self._filtered(batch.of_evidence(), likelihood)
-        return self.settling(model).explain(shown)
+        return self.poses(model).explain(shown)
 
     def _filtered(self, shown: Batch, likelihood: FourierGaussian) -> FilteredImages:
         """Evidence as the compiled products want it."""

@@ -12,12 +12,6 @@ from cryolatent.models.pose_grid import PoseGrid
 from cryolatent.physics import FourierLattice
 from cryolatent.train.em.search import Search
 
-STEP_PER_RESOLUTION = 0.25
-"""Distance of neighbouring displacements over the resolution."""
-
-REACH, LEAST_REACH = 2.5, 1.2
-"""Largest displacement, in standard deviations; and at least, in steps."""
-
 
 @dataclass(frozen=True)
 class Consensus:
@@ -56,10 +50,7 @@ class Consensus:
         Returns:
             The grid.
         """
-        disc, deviation = self.lattice.disc, self.shift_deviation
-        step = STEP_PER_RESOLUTION * disc.box / disc.radius
-        reach = max(REACH * deviation, LEAST_REACH * step)
-        return PoseGrid.of(spacing_degrees, reach, step, deviation)
+        return PoseGrid.resolving(self.lattice.disc, spacing_degrees, self.shift_deviation)
 
     def at(self, lattice: FourierLattice, noise: Float[Tensor, " shells"]) -> "Consensus":
         """The same volume on a lattice of more shells, or fewer.

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cryolatent.models.everywhere import CANDIDATES
 from cryolatent.models.hypothesis import ERRORS
 from cryolatent.models.located import Located, PoseSearch
 from cryolatent.models.pose_grid import GridPosterior
@@ -14,9 +15,6 @@ from cryolatent.train.abinitio.consensus import Consensus
 from cryolatent.train.em.search import Search
 from cryolatent.train.em.step import mean_residual
 from cryolatent.train.randomness import seeded
-
-CANDIDATES = 6
-"""Orientations of each particle that are followed."""
 
 LEAST_DEVIATION = 0.1
 """Smallest standard deviation that displacements are held to have, in pixels."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from cryolatent.data import Filtered, FilteredStack, ParticleStack, StackStatistics
 from cryolatent.errors import InputError
 from cryolatent.models.contrast import ONE
+from cryolatent.models.everywhere import GRID_SHELLS
 from cryolatent.physics import Poses
 from cryolatent.physics.grid import CPU
 from cryolatent.train.abinitio.consensus import Consensus, random_consensus
@@ -55,9 +56,6 @@ class Plan:
 
 
 PLAN = Plan()
-
-COARSE_SHELLS = 8
-"""Last shell at which the grid's poses are compared while the best are followed."""
 
 MASK_SHELLS = 8
 """Shells from which the volume shows where the molecule is."""
@@ -221,7 +219,7 @@ class AbInitioSearch:
             consensus = consensus.at(search.lattice(shells), search.noise)
             for _ in range(halt.passes):
                 spacing = halt.spacing_degrees
-                consensus, poses = followed(search, consensus, COARSE_SHELLS, spacing)
+                consensus, poses = followed(search, consensus, GRID_SHELLS, spacing)
                 self._tell(consensus, FOLLOWED_EFFORT * len(search.parts), "refining")
         return consensus, poses
 

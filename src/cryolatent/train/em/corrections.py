@@ -1,9 +1,9 @@
 """What is known of every image's pose and of every particle's contrast, so far."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cryolatent.data import FilteredImages, ParticleStack
@@ -93,6 +93,19 @@ class Corrections:
         mean = (share * contrast[:, 0]).sum() / share.sum()
         contrast = contrast / torch.stack([mean, mean.square()])
         return Corrections(moved, spread, contrast, share, shells)
+
+    def forgotten(self, images: Bool[Tensor, " obs"]) -> "Corrections":
+        """Begin anew with some images.
+
+        Args:
+            images: Those of which nothing is known any more.
+
+        Returns:
+            Zeros for their poses, what was known for others.
+        """
+        rows = images.view(-1, 1)
+        moved, spread = self.moved.masked_fill(rows, 0), self.spread.masked_fill(rows[..., None], 0)
+        return replace(self, moved=moved, spread=spread)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Rows by name, for files."""

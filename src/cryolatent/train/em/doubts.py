@@ -17,6 +17,9 @@ FIRST_TURN, FIRST_SHIFT, FIRST_SPREAD = 0.05, 0.7, 0.1
 
 FIRST_SHARES = (0.94, 0.03, 0.03)
 
+FIRST_LOST = 0.1
+"""Share of recorded orientations that say nothing, at the beginning."""
+
 
 @dataclass(frozen=True)
 class Doubts:
@@ -27,6 +30,7 @@ class Doubts:
         shifts: The recorded shifts.
         contrast: That all particles have the same contrast.
         particles: That every image shows the molecule.
+        lost: That recorded orientations have anything to do with their images.
         known: Widths of errors of ``rotations`` (degrees) and ``shifts`` (pixels) that are given
             and not learned.
     """
@@ -35,6 +39,7 @@ class Doubts:
     shifts: bool = True
     contrast: bool = True
     particles: bool = True
+    lost: bool = False
     known: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
@@ -56,12 +61,14 @@ class Doubts:
             options.trust is None or ("all" not in options.trust and name not in options.trust)
             for name in names
         )
-        known = options.known_errors
+        known, lost = options.known_errors, options.pose_search == "global"
+        if options.pose_search == "recorded":
+            rotations = shifts = False
         for name, doubted in (("rotations", rotations), ("shifts", shifts)):
             if name in known and not doubted:
                 found, way_out = f"{name} with a width of their errors", "Leave one of them out."
                 raise InputError("`trust`", found, "to trust, or a width", way_out)
-        return Doubts(rotations, shifts, spread and contrast == ONE, particles, known)
+        return Doubts(rotations, shifts, spread and contrast == ONE, particles, lost, known)
 
     @property
     def learned(self) -> "Doubts":
@@ -90,9 +97,10 @@ class Doubts:
             turn = radians(self.known["rotations"])
         poses = PoseErrors(turn, turn, self.known.get("shifts", shift))
         spread = Contrast(FIRST_SPREAD) if self.contrast else contrast
+        lost = FIRST_LOST if self.lost else 0.0
         if not self.particles:
-            return Nuisances(poses, spread)
-        return Nuisances(poses, spread, FIRST_SHARES, signal.clone())
+            return Nuisances(poses, spread, lost=lost)
+        return Nuisances(poses, spread, FIRST_SHARES, signal.clone(), lost)
 
 
 TRUST = Doubts(rotations=False, shifts=False, contrast=False, particles=False)

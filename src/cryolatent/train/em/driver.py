@@ -110,6 +110,14 @@ class ExpectationMaximisation(Method):
             raise InputError(
                 "`method`", "em", "a method for pictures", "Choose encoder or table: gradient."
             )
+        if self.options.pose_search == "global" and len(source.images) != len(source):
+            found = f"global, of {len(source.images)} images of {len(source)} particles"
+            raise InputError(
+                "`pose_search`",
+                found,
+                "one image of each particle",
+                "Poses of tilted images are found together, which is not built. Choose local.",
+            )
 
     def first_tensors(self, source: Source, setting: Setting) -> dict[str, Tensor]:
         """Spectra and masks."""

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from cryolatent.data import FilteredImages
 from cryolatent.models.hypothesis import ERRORS
-from cryolatent.models.settling import Settling
+from cryolatent.models.settling import PosePosterior
 from cryolatent.physics import NormalEquations, pack, soft_sphere
 from cryolatent.train.em.search import CONSENSUS_STEPS, MEAN_PRIOR, RATIO_PRIOR, power_found
 from cryolatent.train.em.volumes import MaskedVolumes
 
 
 def volumes_given(
-    settling: Settling,
+    poses: PosePosterior,
     parts: Iterable[FilteredImages],
     z: Float[Tensor, "n d"],
     radius_pixels: float,
@@ -27,7 +27,7 @@ def volumes_given(
     their poses, as in any maximisation step.
 
     Args:
-        settling: How particles are read under one volume.
+        poses: How particles are read under one volume.
         parts: Images at the recorded poses.
         z: Latents of all particles of the stack.
         radius_pixels: Within which volumes may differ.
@@ -37,7 +37,7 @@ def volumes_given(
         Mean and slopes at the voxels of the last hypothesis's lattice. The mean is that of the one
         volume, of which more is known than a regression at draws of poses gives.
     """
-    one = settling.steps[-1][0]
+    one = poses.hypothesis
     lattice, noise = one.lattice, one.noise
     mean = one.posterior.bases(one.values)[:, :1]
     if not z.shape[1]:
@@ -50,7 +50,7 @@ def volumes_given(
             torch.randn(len(rows), width, generator=generator).to(noise)
             for rows, width in ((part, 2), (part.images, ERRORS))
         )
-        there, first, second = settling.explain(part).insertion(normal, errors)
+        there, first, second = poses.explain(part).insertion(normal, errors)
         zeta = torch.cat([torch.ones(len(part), 1), z[part.index]], dim=1).to(noise)
         square = second.reshape(len(part), 1) * pack(zeta[:, :, None] * zeta[:, None])
         moments = square[part.owner].contiguous(), (first * zeta)[part.owner].contiguous()

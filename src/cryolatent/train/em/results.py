@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cryolatent.data import Filtered, ParticleStack, StackStatistics
+from cryolatent.data import Filtered, ParticleStack, Placing, StackStatistics
 from cryolatent.io import read_mask
 from cryolatent.models import (
     Categorical,
@@ -22,6 +22,7 @@ from cryolatent.models.decoders.coefficients import Linear, Shares
 from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.system import System
 from cryolatent.physics import Interpolation
+from cryolatent.physics.devices import on_device
 from cryolatent.physics.grid import CPU
 from cryolatent.physics.masks import soft_sphere
 from cryolatent.train.em.corrections import Corrections
@@ -114,7 +115,7 @@ def start_search(
     else:
         nuisances = doubts.begin(contrast, first)
         corrections = Corrections.none(parts.stack, device)
-    return Search(
+    search = Search(
         parts,
         held,
         StackStatistics(*tensors["search.spectra"].to(device)),
@@ -130,6 +131,9 @@ def start_search(
         int(tensors.get("search.passes", torch.tensor(0))),
         told=_told(tensors),
     )
+    if "placing.moves" in tensors:
+        search.place(on_device(Placing(**_of("placing", tensors)), device))
+    return search
 
 
 def _told(tensors: dict[str, Tensor]) -> list[str]:
@@ -165,6 +169,8 @@ def to_tensors(search: Search, state: State) -> dict[str, Tensor]:
     corrections = search.corrections.to_tensors() if search.doubts else {}
     tensors |= {f"search.{name}": tensor for name, tensor in nuisances.items()}
     tensors |= {f"corrections.{name}": tensor for name, tensor in corrections.items()}
+    if search.placing is not None:
+        tensors |= {f"placing.{name}": tensor for name, tensor in vars(search.placing).items()}
     if search.focus is not None:
         tensors["search.focus"] = search.focus
     if search.told:

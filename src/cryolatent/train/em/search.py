@@ -8,8 +8,15 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from cryolatent.data import Filtered, FilteredImages, FilteredTogether, StackStatistics
+from cryolatent.data import (
+    Filtered,
+    FilteredImages,
+    FilteredTogether,
+    Placing,
+    StackStatistics,
+)
 from cryolatent.models.coefficients import CoefficientPosterior
+from cryolatent.models.everywhere import GRID_SHELLS, SEARCHED_SHELLS, look_everywhere
 from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.posteriors.exact import ExactGaussian
@@ -65,6 +72,7 @@ class Search:
         seed: Fixes the draws of poses.
         passes: How many draws there were.
         told: Remarks for the log, emptied as they are told.
+        placing: Where images are looked at; None if nowhere but where they are recorded.
     """
 
     parts: Filtered
@@ -82,6 +90,7 @@ class Search:
     passes: int = 0
     curve: int = 0
     told: list[str] = field(default_factory=list)
+    placing: Placing | None = None
 
     @property
     def device(self) -> torch.device:
@@ -321,12 +330,40 @@ class Search:
         if not self.doubts or shells < self.corrections.shells:
             return
         hypothesis = self.hypothesis(lattice, values, posterior)
+        if self.doubts.lost and GRID_SHELLS <= shells <= SEARCHED_SHELLS:
+            self.look_everywhere(hypothesis)
+            hypothesis = hypothesis.under(self.nuisances)
         chunks = chain(self.parts.chunks(lattice.disc), self.aside(lattice.disc))
         parts = ((part, *self.corrections.about(part)) for part in chunks)
         found = survey(hypothesis, parts, self.doubts, self.signal(self.parts.stack.disc.radius))
         self.corrections = self.corrections.updated(found.found, shells)
         self.nuisances = found.nuisances
         self.curve += 1
+
+    def look_everywhere(self, hypothesis: Hypothesis) -> None:
+        """Place every image where it is most probably, near the recorded pose or anywhere.
+
+        Args:
+            hypothesis: Volumes and priors now.
+        """
+        disc, before = hypothesis.lattice.disc, self.placing
+        self.place(None)
+        chunks = chain(self.parts.chunks(disc), self.aside(disc))
+        placing, lost = look_everywhere(hypothesis, chunks, len(self.corrections.moved))
+        self.place(placing)
+        changed = placing.lost if before is None else placing.lost | before.lost
+        self.corrections = self.corrections.forgotten(changed)
+        self.nuisances = replace(self.nuisances, lost=lost)
+
+    def place(self, placing: Placing | None) -> None:
+        """Look at all images elsewhere from now on.
+
+        Args:
+            placing: A row for each image of the stack; None for the recorded poses.
+        """
+        self.placing = placing
+        for parts in (self.parts, self.held):
+            parts.place(placing)
 
     def survey_consensus(self, lattice: FourierLattice) -> None:
         """`survey`, under the volume of all particles.

@@ -114,7 +114,10 @@ def _refitted(nuisances: Nuisances, found: list[Explained], doubts: Doubts) -> N
 def _sums(found: Explained) -> tuple[Tensor, ...]:
     """Squared errors and deviations, weighted by the probability to be a particle."""
     share, moved = found.share.double(), found.best().double()
-    weight = share[found.part.owner]
+    weight, placing = share[found.part.owner], found.part.placing
+    if placing is not None:
+        # what was found elsewhere says nothing of how wrong recorded poses are
+        weight = weight * ~placing.lost
     variance = found.errors[1].diagonal(dim1=-2, dim2=-1)
     square = weight @ (moved.square() + variance)
     mean, spread = (t.double() for t in found.moments.contrast)
