@@ -135,7 +135,7 @@ def test_runs_of_different_objectives_are_drawn_apart(make_run) -> None:
         *("Mean squared error", "KL divergence"),
     ]
     assert "a ends at 505" in charts[0].alt
-    assert "b" not in charts[0].alt.split("pass:")[1]
+    assert "b" not in charts[0].alt.split("epoch:")[1]
     assert "b ends at 495" in charts[3].alt
 
 

@@ -123,7 +123,7 @@ def _lines(name: str, total: int) -> Advance:
 
 @contextmanager
 def training_watch() -> Iterator["Watch"]:
-    """Show a training's progress: a bar, and a line for each pass.
+    """Show a training's progress: a bar, and a line for each epoch or pass.
 
     Yields:
         What `train` is to tell.
@@ -166,6 +166,6 @@ def epoch_line(entry: dict, far: str) -> str:
         )
     key, name = ("kl", "KL") if "kl" in entry else ("negative_log_prior", "-log prior")
     return (
-        f"pass {entry['epoch'] + 1:>3}: reconstruction {entry['reconstruction']:.4g}, "
+        f"epoch {entry['epoch'] + 1:>3}: reconstruction {entry['reconstruction']:.4g}, "
         f"{name} {entry[key]:.3f}; {far}"
     )

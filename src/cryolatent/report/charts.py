@@ -129,9 +129,9 @@ def _loss_chart(loss: Loss, findings: list[Findings]) -> Chart:
     axes.set_xlim(min(1, last - 1), last)
     axes.set_ylim(*spread(np.array(everything, dtype=float)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(axes, "pass", loss.unit)
+    label_axes(axes, "epoch", loss.unit)
     ends = "; ".join(f"{f.label} ends at {loss.of(f.epochs[-1]):.4g}" for f in findings)
-    alt = f"{loss.title} in {loss.unit} against pass: {ends}."
+    alt = f"{loss.title} in {loss.unit} against epoch: {ends}."
     name = f"loss-{loss.title}-{findings[0].number}"
     return Chart(loss.title, alt, to_svg(figure, name))
 

@@ -57,6 +57,13 @@ class Findings:
         truth = self.summary.truth
         return None if truth is None or truth.motion is None else self.embedding["angle_degrees"]
 
+    @property
+    def sweeps(self) -> str:
+        """How often the training went over all particles: passes of expectation maximisation."""
+        count = len(self.epochs)
+        name = "pass" if count and "curve" in self.epochs[0] else "epoch"
+        return f"{count} {name}{('es' if name == 'pass' else 's') * (count != 1)}"
+
     @cached_property
     def rows(self) -> dict[str, int]:
         """Row of each particle by its name."""

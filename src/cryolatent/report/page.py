@@ -132,6 +132,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "posteriors": sorted({f.summary.posterior for f in findings}),
         "points": any(f.summary.log_joint for f in findings),
         "bounds": any(f.summary.elbo for f in findings),
+        "bound": bound_title(findings),
         "same_input": len({f.run.manifest.input_sha256 for f in findings}) == 1,
         "comparable": all(comparable(findings[0], f) for f in findings),
         "maps": latent_maps(findings, shades, labelled),
@@ -155,6 +156,21 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "version": cryolatent.__version__,
         "date": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
     }
+
+
+def bound_title(findings: Sequence[Findings]) -> str:
+    """What the number is called that says how well a run explains its particles.
+
+    Args:
+        findings: All runs of the page.
+
+    Returns:
+        ``Evidence`` where posteriors are exact, its lower bound where they are not.
+    """
+    exact = {f.run.latents().evidence is not None for f in findings if f.summary.elbo}
+    if len(exact) == 2:
+        return "Evidence or its lower bound (ELBO)"
+    return "Evidence" if exact == {True} else "Evidence lower bound (ELBO)"
 
 
 def groups_title(findings: Sequence[Findings]) -> str:
