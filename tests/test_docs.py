@@ -71,6 +71,7 @@ def test_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path.name: path.read_text() for path in (tmp_path / "site").rglob("*.html")}
     assert "<math" in pages["objective.html"]
+    assert [name for name, page in pages.items() if re.search(r"<m\w+[^>]*>\\", page)] == []
     assert "A run, and what can be asked of it." in pages["api.html"]
     assert {name: found for name, page in pages.items() if (found := FETCHED.findall(page))} == {}
     with (tmp_path / "docs" / "index.md").open("a") as page:
