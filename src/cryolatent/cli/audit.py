@@ -13,6 +13,7 @@ def audit(
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     with_controls: bool = False,
+    others: Annotated[tuple[Path, ...], Parameter(name="--with", consume_multiple=True)] = (),
     relocate: Annotated[tuple[str, ...], Parameter(negative="")] = (),
 ) -> int:
     """Ask whether a finished run's latents can be trusted: numbers, margins, verdicts, one page.
@@ -20,11 +21,13 @@ def audit(
     Of any run, imported ones too. With controls an exact model is trained on each half of the
     particles and reads the other half: is there heterogeneity in particles that no model has seen,
     and do the run's latents hold it? Would the same run announce it of particles that do not
-    differ? Without controls only what needs no training is asked. Exit codes: 0 pass, 1 fail, 3
-    inconclusive.
+    differ? Without controls only what needs no training is asked. With other runs of the same
+    particles, of whatever seed, options or program: do they find the same? Exit codes: 0 pass, 1
+    fail, 3 inconclusive.
 
     ```
     cryolatent audit run/
+    cryolatent audit run/ --with seed1/ seed2/ from_cryodrgn/
     cryolatent audit run/ --with-controls -o trust/
     ```
 
@@ -38,6 +41,9 @@ def audit(
     with_controls
         Train models of each half, and replicas where they decide something: three to ten times the
         cost of one exact run of these particles.
+    others
+        Finished runs of the same particles, which are found by their names. The group of each
+        particle in every run and how much they differ go to OUTPUT/stability.parquet.
     relocate
         OLD=NEW: what was recorded in the folder OLD is now in NEW. May be given several times.
     """
@@ -47,6 +53,7 @@ def audit(
     from cryolatent.audits.gap import InferenceGap
     from cryolatent.audits.leakage import Leakage
     from cryolatent.audits.moves import RotationTest, ShiftTest
+    from cryolatent.audits.stability import Stability, members_of
     from cryolatent.audits.trust import trust
     from cryolatent.cli.progress import tell, training_watch
     from cryolatent.cli.tables import print_trust
@@ -60,6 +67,11 @@ def audit(
     subject = RunSubject(opened)
     moves = ShiftTest(consistent=True), RotationTest(consistent=True)
     audits = [Activity(), *moves, Calibration(), Leakage()]
+    stability = None
+    if others:
+        compared = [opened, *(Run.open(path, relocate) for path in others)]
+        stability = Stability(members=members_of(compared))
+        audits = [stability, *audits]
     with training_watch() as watch:
 
         def named(name: str) -> Watch:
@@ -80,5 +92,5 @@ def audit(
             findings.append(one.ask(subject))
     found = trust(opened.name, findings)
     print_trust(found)
-    print(f"wrote {write_trust(found, folder)}")
+    print(f"wrote {write_trust(found, folder, stability)}")
     return CODES[found.verdict]
