@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from cryolatent.runs.finding import Estimate, Finding, Table, Verdict
+from cryolatent.runs.finding import Estimate, Finding, Table, Verdict, p_beyond
 from cryolatent.sessions.subject import Need, Subject
 
 
@@ -66,8 +66,11 @@ class Audit(ABC):
             tables: What the numbers were made of.
 
         Returns:
-            The finding.
+            The finding; the p-value of a failure follows from its distance to the threshold.
         """
+        p_value = None
+        if verdict == "fail" and statistic is not None:
+            p_value = p_beyond(statistic, threshold)
         return Finding(
             name=self.name,
             question=self.question,
@@ -76,6 +79,7 @@ class Audit(ABC):
             null=null,
             threshold=threshold,
             verdict=verdict,
+            p_value=p_value,
             note=note,
             numbers=numbers or {},
             tables=tables or {},

@@ -13,7 +13,7 @@ from cryolatent.audits.base import Audit
 from cryolatent.audits.halves import announces
 from cryolatent.audits.reading import cannot_reread, chosen_particles, reread
 from cryolatent.models.distributions import Distribution, OneOf
-from cryolatent.runs.finding import Estimate, Finding, Table, verdict_about
+from cryolatent.runs.finding import Estimate, Finding, Table, p_beyond, verdict_about
 from cryolatent.sessions.subject import Need, Subject
 
 NOMINAL = 0.9
@@ -84,7 +84,9 @@ class Calibration(Audit):
         if not read.found.is_discrete:
             numbers["temperature"] = temperature(rank, self.seed)
         verdict = verdict_about(statistic, NOMINAL, self.threshold)
-        words = NARROW if statistic.value < NOMINAL else WIDE
+        side = -1 if statistic.value < NOMINAL else 1
+        words = NARROW if side < 0 else WIDE
+        p_value = p_beyond(statistic, NOMINAL + side * self.threshold)
         note = words.format(nominal=NOMINAL, value=statistic.value) if verdict == "fail" else ""
         if note and "temperature" in numbers:
             note += f" Widths times {numbers['temperature'].value:.2g} would be right."
@@ -97,7 +99,7 @@ class Calibration(Audit):
             note=note,
             numbers=numbers,
             tables={"ranks": rank_table(rank)},
-        )
+        ).at(p_value)
 
 
 def ranks(

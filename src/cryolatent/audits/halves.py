@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
 from cryolatent.audits.base import Audit
-from cryolatent.runs.finding import Estimate, Finding, verdict_above
+from cryolatent.runs.finding import Estimate, Finding, p_beyond, verdict_above
 from cryolatent.sessions.crossread import HalfRead
 from cryolatent.sessions.subject import Need, Subject
 
@@ -72,6 +72,7 @@ class Reality(Audit):
             for number, value in enumerate(dimensions, 1)
         }
         verdict = verdict_above(statistic, LEAST_GAIN)
+        p_value = p_beyond(statistic, LEAST_GAIN)
         note = "" if any(dimensions) else NOTHING
         if not announces(subject):
             # a run that found nothing is contradicted by what is there, and by nothing else
@@ -79,9 +80,12 @@ class Reality(Audit):
             note = f"The run announces no heterogeneity. {note}".strip()
         elif verdict == "fail":
             again = self.replica()
+            would = False
             if again is not None:
-                numbers["gain_of_replica"] = self._gain(again)
-            would = again is not None and verdict_above(self._gain(again), LEAST_GAIN) == "pass"
+                numbers["gain_of_replica"] = gain = self._gain(again)
+                would = verdict_above(gain, LEAST_GAIN) == "pass"
+                # both have to be so
+                p_value = max(p_value, p_beyond(gain, LEAST_GAIN))
             verdict = "fail" if would else "inconclusive"
             note = f"{note} {WOULD if would else WOULD_NOT}".strip()
         return self.finding(
@@ -92,7 +96,7 @@ class Reality(Audit):
             threshold=LEAST_GAIN,
             note=note,
             numbers=numbers,
-        )
+        ).at(p_value)
 
     def _gain(self, read: tuple[HalfRead, HalfRead]) -> Estimate:
         return mean_estimate(np.concatenate([half.gain for half in read]), seed=self.seed)

@@ -118,7 +118,9 @@ class Leakage(Audit):
         worst = max(never, key=lambda name: found[name].value)
         real = [c.name for c in known if c.can_be_real and found[c.name].low > threshold]
         verdict, note = "inconclusive", REAL.format(names=", ".join(real)) if real else ""
-        if found[worst].low > threshold and p_beyond(found[worst], threshold) * len(never) < ALPHA:
+        p_value = min(1.0, len(never) * p_beyond(found[worst], threshold))
+        fails = found[worst].low > threshold and p_value < ALPHA
+        if fails:
             verdict, note = "fail", f"Latents tell the {worst}."
             if worst in simulated:
                 note += f" {BOTH if simulated[worst].low > threshold else DATA}"
@@ -132,7 +134,7 @@ class Leakage(Audit):
             threshold=threshold,
             note=note,
             numbers=numbers,
-        )
+        ).at(p_value)
 
     def _simulated(
         self,

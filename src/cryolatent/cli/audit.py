@@ -66,7 +66,7 @@ def audit(
     opened.check_finished()
     subject = RunSubject(opened)
     moves = ShiftTest(consistent=True), RotationTest(consistent=True)
-    audits = [Activity(), *moves, Calibration(), Leakage()]
+    audits = [Activity(run=opened), *moves, Calibration(), Leakage()]
     stability = None
     if others:
         compared = [opened, *(Run.open(path, relocate) for path in others)]

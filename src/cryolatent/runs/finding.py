@@ -65,6 +65,10 @@ class Finding(Record):
     """Whether the run passes; inconclusive if the interval holds the threshold; not applicable if
     the run lacks what the question needs."""
 
+    p_value: float | None = None
+    """Of a failure: one-sided probability to be so far beyond the margin by chance; None of others,
+    and of failures that nothing random decides."""
+
     note: str = ""
     """Why the verdict is what it is, where the numbers do not say."""
 
@@ -73,6 +77,18 @@ class Finding(Record):
 
     tables: dict[str, Table] = {}
     """What the numbers were made of, for drawing."""
+
+    def at(self, p_value: float) -> "Finding":
+        """The same, if it is a failure with another p-value.
+
+        Args:
+            p_value: Of the failure.
+
+        Returns:
+            The finding; what is no failure has none and stays.
+        """
+        failed = self.verdict == "fail"
+        return self.model_copy(update={"p_value": p_value}) if failed else self
 
 
 def verdict_below(statistic: Estimate, threshold: float) -> Verdict:
