@@ -11,6 +11,7 @@ from cryolatent.cli.exploring import explore
 from cryolatent.cli.halves import halves
 from cryolatent.cli.importing import importing
 from cryolatent.cli.mnist import mnist
+from cryolatent.cli.path import path
 from cryolatent.cli.poses import abinitio
 from cryolatent.cli.results import analyze, export, report, volumes
 from cryolatent.config.flags import given, train_flags
@@ -36,7 +37,7 @@ app.command(halves)
 app.command(audit)
 app.command(explore)
 app.command(importing)
-for command in (analyze, report, volumes, export):
+for command in (analyze, report, volumes, path, export):
     app.command(command)
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 

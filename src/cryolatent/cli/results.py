@@ -27,8 +27,8 @@ def analyze(
     State k is number k everywhere: in share0, share1 ... of the latents, in files and in exports.
     Written into the run: analysis/maps with map, half-maps and local resolution of every state, of
     its particles weighted by their probabilities, and its differences from the consensus and from
-    the other states with their significance; analysis/volumes with the model's volumes;
-    summary.json.
+    the other states with their significance, and states.cxc, which ChimeraX opens; analysis/volumes
+    with the model's volumes; summary.json.
 
     ```
     cryolatent analyze run/
@@ -63,6 +63,7 @@ def analyze(
     from cryolatent.cli.halves import states_of, trained_halves
     from cryolatent.cli.progress import bar
     from cryolatent.cli.tables import print_comparison, print_groups
+    from cryolatent.report.movies import states_script
     from cryolatent.runs.run import Run
 
     _check_at_least({"--clusters": (clusters, 1), "--seed": (seed, 0)})
@@ -89,6 +90,7 @@ def analyze(
             masks=masks,
             stage=stage,
         )
+    states_script(opened)
     print_groups(summary)
     for line in compared(summary):
         print(line)

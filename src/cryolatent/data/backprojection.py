@@ -1,18 +1,24 @@
 """One pass over particles that backprojects their images, a chunk at a time."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from cryolatent.data.stack import ParticleStack
 from cryolatent.data.statistics import check_images
-from cryolatent.physics import FourierLattice, slice_lattice
+from cryolatent.physics import FourierLattice, Poses, slice_lattice
 from cryolatent.physics.backprojection import Sums, filter_images
 from cryolatent.progress import Advance, unwatched
 
 CHUNK_BYTES = 2**25
 NOISE_PARTICLES, SLICES = 512, 32
+
+Explained = Callable[[Int[Tensor, " n"], Poses], Complex[Tensor, "n k"]]
+"""Slices that a model expects of particles at their poses, before transfer function and shift."""
 
 
 def backproject(
@@ -20,6 +26,7 @@ def backproject(
     particles: Int[Tensor, " n"],
     weights: Float[Tensor, " n"] | None = None,
     progress: Advance = unwatched,
+    explained: Explained | None = None,
 ) -> Sums:
     """Sum the images of some particles on a Fourier lattice with two voxels per cycle.
 
@@ -30,6 +37,7 @@ def backproject(
         particles: Which.
         weights: How often each counts; once by default.
         progress: Called with the number of images done after each chunk.
+        explained: What a model expects of images, which is taken off them.
 
     Returns:
         Sums, folded.
@@ -48,6 +56,10 @@ def backproject(
         power = filtered.power.sum(axis=1)
         if not (np.isfinite(power) & (power > 0)).all():
             check_images(stack, torch.from_numpy(images), chunk)
+        if explained is not None:
+            slices = explained(particles[owner[start : start + step]], poses).numpy()
+            left = filtered.images - filtered.weights * slices
+            filtered = replace(filtered, images=left.astype(np.complex64))
         sums.add(filtered, poses, shares[start : start + step].numpy())
         progress(start + len(chunk))
     return sums.fold()

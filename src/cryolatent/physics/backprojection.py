@@ -292,11 +292,7 @@ class Sums:
         return values
 
     def solve(self, precision: Float[Tensor, " shells"] | None = None) -> Float[Tensor, "z y x"]:
-        """Make a map of folded sums.
-
-        The constant that no image shows is chosen so that the map is zero on average outside the
-        sphere that touches the box, and the corners, where interpolation amplifies noise, are cut
-        off.
+        """Make a map of folded sums: the volume of their values (`values`, `volume`).
 
         Args:
             precision: As in `values`.
@@ -304,8 +300,23 @@ class Sums:
         Returns:
             The map, in the scale of `volume_to_fourier`.
         """
+        return self.volume(self.values(precision))
+
+    def volume(self, values: Complex[Tensor, " v"]) -> Float[Tensor, "z y x"]:
+        """Make a map of Fourier values.
+
+        The constant that no image shows is chosen so that the map is zero on average outside the
+        sphere that touches the box, and the corners, where interpolation amplifies noise, are cut
+        off.
+
+        Args:
+            values: At the voxels.
+
+        Returns:
+            The map, in the scale of `volume_to_fourier`.
+        """
         box = self.lattice.disc.box
-        volume = self.lattice.to_volumes(self.values(precision)[:, None], gridding_power=0)[0]
+        volume = self.lattice.to_volumes(values[:, None], gridding_power=0)[0]
         distance = sphere_distance(box)
         volume -= volume[distance > box / 2].mean()
         fall = ((distance - box / 2) / EDGE_PIXELS).clamp(0, 1)
