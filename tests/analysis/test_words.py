@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders import exact_config, small_stack
-from cryolatent.analysis.words import capped, found
+from cryolatent.analysis.words import capped, found, named_bound
 from cryolatent.models import FullNormal
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.latents import Latents
@@ -52,3 +52,13 @@ def test_no_cap_is_reached_in_silence(tmp_path: Path, chosen: int, expected: boo
     assert bool(capped(run)) == expected
     assert ("give a larger --z-dim" in found(run)) == expected
     assert "trusted as recorded: rotations, shifts, contrast, particles" in found(run)
+
+
+def test_only_what_is_met_is_called_evidence(tmp_path: Path) -> None:
+    network, exact = (run_with(tmp_path / name, 2, TRUSTED) for name in ("network", "exact"))
+    q = FullNormal(torch.zeros(6, 2), torch.eye(2).expand(6, -1, -1))
+    zero = torch.zeros(6)
+    exact.write_latents(Latents(exact.latents().ids, q, zero, zero, evidence=zero))
+    assert named_bound([network]) == "Evidence lower bound (ELBO)"
+    assert named_bound([exact]) == "Evidence"
+    assert named_bound([exact, network]) == "Evidence or its lower bound (ELBO)"

@@ -1,6 +1,6 @@
 """What a training and an analysis found, in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cryolatent.analysis.map_details import DifferenceMap
 from cryolatent.analysis.summary import Cluster, Summary
@@ -48,6 +48,22 @@ def found(run: Run) -> str:
     if inputs:
         parts.append(f"recorded inputs under this model: {', '.join(inputs)}")
     return "; ".join(parts)
+
+
+def named_bound(runs: Sequence[Run]) -> str:
+    """Name the number that says how well runs explain their particles.
+
+    Args:
+        runs: Finished runs; those of points, which bound nothing, count for nothing.
+
+    Returns:
+        The evidence where posteriors are exact, its lower bound where they are not.
+    """
+    bounded = [latents for run in runs if (latents := run.latents()).elbo is not None]
+    exact = {latents.evidence is not None for latents in bounded}
+    if len(exact) == 2:
+        return "Evidence or its lower bound (ELBO)"
+    return "Evidence" if exact == {True} else "Evidence lower bound (ELBO)"
 
 
 def stated(run: Run, summary: Summary) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cryolatent.analysis import Cluster, Estimate, Summary
+from cryolatent.analysis.words import named_bound
 from cryolatent.audits.trust import Trust
 from cryolatent.data.contrast import DOUBT, contrast_evidence
 from cryolatent.prepare.checks import ParticleFinding
@@ -21,10 +22,6 @@ MOTION = (
     "motion: share of the true angle's variance that neighbours in latent space predict, and that "
     "the Bayes oracle does at the true poses"
 )
-SCORES: dict[str, Callable[[Summary], Estimate | None]] = {
-    "evidence": lambda summary: summary.elbo,
-    "log joint density (MAP)": lambda summary: summary.log_joint,
-}
 FINDINGS = 20
 WIDE = 120
 AREA = "mean area under the per-image FSC of the largest possible"
@@ -42,7 +39,11 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
     moves = any(truth and truth.motion for truth in truths)
     sorts = any(truth and truth.ari for truth in truths)
     measures = ["ARI", "oracle"] * sorts + ["motion", "oracle"] * moves + ["FSC area"] * known
-    scores = [name for name, of in SCORES.items() if any(map(of, summaries))]
+    of_scores: dict[str, Callable[[Summary], Estimate | None]] = {
+        named_bound(runs): lambda summary: summary.elbo,
+        "log joint density (MAP)": lambda summary: summary.log_joint,
+    }
+    scores = [name for name, of in of_scores.items() if any(map(of, summaries))]
     notes = [*[ARI] * sorts, *[MOTION] * moves, *[AREA] * known]
     notes += [*[f"{name} in nats per particle" for name in scores], "± half of the 95 % interval"]
     table = Table(
@@ -69,7 +70,7 @@ def print_comparison(runs: Sequence[Run], summaries: Sequence[Summary]) -> None:
         last = run.entries()[-1:]
         keys = ("seconds", "cpu_seconds")
         times = [f"{last[0][key]:.0f} s" for key in keys] if last else ["-", "-"]
-        found = [SCORES[name](summary) for name in scores]
+        found = [of_scores[name](summary) for name in scores]
         values = ["-" if score is None else _text(score, 1) for score in found]
         table.add_row(run.name, *against, *values, *times)
     Console().print(table)

@@ -12,7 +12,7 @@ import cryolatent
 from cryolatent.analysis.agreement import Agreement, compare
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.summary import Estimate
-from cryolatent.analysis.words import compared, stated
+from cryolatent.analysis.words import compared, named_bound, stated
 from cryolatent.io.files import write_text_atomically
 from cryolatent.report import formats
 from cryolatent.report.charts import warmup_of
@@ -132,7 +132,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "posteriors": sorted({f.summary.posterior for f in findings}),
         "points": any(f.summary.log_joint for f in findings),
         "bounds": any(f.summary.elbo for f in findings),
-        "bound": bound_title(findings),
+        "bound": named_bound([f.run for f in findings]),
         "same_input": len({f.run.manifest.input_sha256 for f in findings}) == 1,
         "comparable": all(comparable(findings[0], f) for f in findings),
         "maps": latent_maps(findings, shades, labelled),
@@ -156,21 +156,6 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         "version": cryolatent.__version__,
         "date": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
     }
-
-
-def bound_title(findings: Sequence[Findings]) -> str:
-    """What the number is called that says how well a run explains its particles.
-
-    Args:
-        findings: All runs of the page.
-
-    Returns:
-        ``Evidence`` where posteriors are exact, its lower bound where they are not.
-    """
-    exact = {f.run.latents().evidence is not None for f in findings if f.summary.elbo}
-    if len(exact) == 2:
-        return "Evidence or its lower bound (ELBO)"
-    return "Evidence" if exact == {True} else "Evidence lower bound (ELBO)"
 
 
 def groups_title(findings: Sequence[Findings]) -> str:
