@@ -15,8 +15,10 @@ import cryolatent
 from benchmarks.explore import drawn_run
 from cryolatent.audits.trust import trust
 from cryolatent.cli.main import run as command
+from cryolatent.config.training import TrainConfig
 from cryolatent.errors import InputError
 from cryolatent.explore.describing import described
+from cryolatent.explore.kinship import kinship
 from cryolatent.explore.server import explore
 from cryolatent.io import read_star, read_volume
 from cryolatent.models import Delta
@@ -32,8 +34,16 @@ def select(*regions: dict) -> dict:
     return {"steps": [{"how": "add", "region": region} for region in regions]}
 
 
-def numbers(served: Served, question: dict, kind: str) -> dict:
-    status, message = served.request(f"/{served.token}/api/runs/0/{kind}", question)
+def nested(depth: int) -> dict:
+    """A selection of the other run's selection of this one's, and so on."""
+    found = select(STATE)
+    for level in range(depth):
+        found = select({"kind": "shared", "run": (depth - level) % 2, "steps": found["steps"]})
+    return found
+
+
+def numbers(served: Served, question: dict, kind: str, run: int = 0) -> dict:
+    status, message = served.request(f"/{served.token}/api/runs/{run}/{kind}", question)
     assert status == 200, message
     length = int.from_bytes(message[:4], "little")
     header = json.loads(message[4 : 4 + length])
@@ -44,7 +54,7 @@ def numbers(served: Served, question: dict, kind: str) -> dict:
 
 
 def test_what_was_found_is_said(served: Served, run: Run) -> None:
-    (told,) = served.get("runs")
+    told = served.get("runs")[0]
     assert told["found"].startswith("2 states: ")
     assert told["particles"] == sum(state["size"] for state in told["states"]) == 120
     assert [state["number"] for state in told["states"]] == [0, 1]
@@ -187,6 +197,103 @@ def test_images_are_those_of_the_notebook(served: Served, run: Run) -> None:
     assert (status, b"page 100" in body) == (400, True)
 
 
+def test_a_selection_is_seen_in_another_run(served: Served, run: Run, other: Run) -> None:
+    chosen = cryolatent.open_run(run.path).table("cluster=1").index
+    shared = {"kind": "shared", "run": 0, "steps": select(STATE)["steps"]}
+    assert served.ask("runs/1/selection", select(shared))["count"] == len(chosen)
+    question = {"columns": ["certainty"], "selection": select(shared)}
+    _, text = served.request(f"/{served.token}/api/runs/1/table", question)
+    assert set(pd.read_csv(io.BytesIO(text))["id"]) == set(chosen)
+    told = served.ask(
+        "runs/1/export", {"selection": select(shared), "name": "there", "kind": ".npy"}
+    )
+    assert told["rows"] == len(chosen)
+    found = served.ask("runs/0/contingency", {"other": 1})
+    sizes = cryolatent.open_run(run.path).table()["cluster"].value_counts().sort_index()
+    assert found["counts"] == [[size] for size in sizes]
+    assert (found["particles"], found["ari"]) == (120, 0)
+    found = served.ask("runs/0/contingency", {"other": 1, "selection": select(STATE)})
+    assert found["counts"] == [[0], [len(chosen)]]
+
+
+def test_sets_differ_by_what_they_were_chosen_by(served: Served, run: Run) -> None:
+    found = served.ask("runs/0/sets", {"first": select(STATE)})
+    table = cryolatent.open_run(run.path).table()
+    by_name = {one["name"]: one for one in found["differences"]}
+    inside = table["cluster"] == 1
+    assert (found["first"], found["second"], found["both"]) == (inside.sum(), (~inside).sum(), 0)
+    assert by_name["share1"]["first"] == pytest.approx(table["share1"][inside].mean(), rel=1e-4)
+    assert by_name["share1"]["p_of_all"] <= 0.05
+    defocus = (table["rlnDefocusU"] + table["rlnDefocusV"])[~inside].mean() / 2
+    assert by_name["defocus (Å)"]["second"] == pytest.approx(defocus, rel=1e-5)
+    assert "views" in by_name
+
+
+def test_a_run_in_training_shows_what_it_has_written(
+    served: Served, run: Run, unfinished: Run
+) -> None:
+    told = served.get("runs")[2]
+    assert told["training"].startswith("Not finished (interrupted).")
+    assert told["log"]["evidence"] == [entry["evidence"] for entry in run.entries()]
+    assert told["volumes"] == 2
+    assert len(numbers(served, {"number": 1}, "draft", 2)["faces"]) > 0
+    before = (unfinished.path / "log.jsonl").read_text()
+    (unfinished.path / "log.jsonl").write_text(before + '{"epoch": 99, "evidence": 7.5}\n')
+    assert served.request(f"/{served.token}/api/runs/2/again", {})[0] == 200
+    assert served.get("runs")[2]["log"]["evidence"][-1] == 7.5
+    (unfinished.path / "log.jsonl").write_text(before)
+
+
+def test_a_path_is_straight_and_its_volumes_are_the_runs(served: Served, line: Run) -> None:
+    opened = cryolatent.open_run(line.path)
+    table = opened.table()
+    question = {"ends": [3, 70], "frames": 5, "x": "z0", "y": "rlnDefocusU"}
+    found = served.ask("runs/3/path", question)
+    expected = np.linspace(*table["z0"].iloc[[3, 70]], 5)
+    np.testing.assert_allclose(np.ravel(found["latents"]), expected, rtol=1e-5)
+    for z, (x, y) in zip(expected, found["at"], strict=True):
+        nearest = table.iloc[(table["z0"] - z).abs().argmin()]
+        assert (x, y) == pytest.approx((nearest["z0"], nearest["rlnDefocusU"]))
+    written = served.ask("runs/3/path/files", {"along": question, "name": "way"})
+    assert written == {"path": str(served.exports / "way"), "frames": 5}
+    frames = sorted((served.exports / "way").iterdir())
+    assert len(frames) == 5
+    for z, frame in zip(found["latents"], frames, strict=True):
+        np.testing.assert_allclose(read_volume(frame)[0], opened.volume(z), atol=1e-6)
+    again = {"along": question, "name": "way"}
+    assert served.request(f"/{served.token}/api/runs/3/path/files", again)[0] == 400
+    for name in ("../up", "a/b", "/tmp/absolute", "..", ".hidden"):
+        bad = {"along": question, "name": name}
+        assert served.request(f"/{served.token}/api/runs/3/path/files", bad)[0] == 400, name
+    far = question | {"ends": [3, 120]}
+    assert served.request(f"/{served.token}/api/runs/3/path", far)[0] == 400
+    assert served.request(f"/{served.token}/api/runs/0/path", question)[0] == 400
+    many = question | {"frames": 1000}
+    assert served.request(f"/{served.token}/api/runs/3/path", many)[0] == 422
+
+
+def test_kinship(served: Served, run: Run, tmp_path: Path) -> None:
+    told = [one["kin"] for one in served.get("runs")]
+    known = ["categorical, seed 1", "other but for seed and states", "repeats unfinished"]
+    assert told[0] == [*known, "same particles as line"]
+    copies = []
+    for name, changed in {"again": {"seed": 5}, "control": {"twin": "noise"}}.items():
+        options = {"seed": 1, "threads": 1} | changed
+        config = TrainConfig.of(posterior="encoder", **options)
+        manifest = run.manifest.model_copy(
+            update={"seed": config.session.seed, "parents": ("/some/where/first",)}
+        )
+        copies.append(Run(tmp_path / name, config, manifest))
+    assert kinship(copies)[1] == [
+        "encoder, seed 1",
+        "control: the posterior sees the noise twin",
+        "started from first",
+        "again but for twin and seed",
+    ]
+    strangers = replace(copies[0], manifest=run.manifest.model_copy(update={"input_sha256": "0"}))
+    assert len(kinship([strangers, copies[1]])[0]) == 1
+
+
 def test_views_can_be_mapped(served: Served, run: Run) -> None:
     question = {"x": "view_x", "y": "view_y", "bins": [8, 8], "window": [-1, 1, -1, 1]}
     assert numbers(served, question, "map")["count"].sum() == 120
@@ -247,13 +354,25 @@ def test_an_export_is_what_its_command_writes(served: Served, run: Run, tmp_path
 @pytest.mark.parametrize(
     ("path", "question", "status"),
     [
-        ("runs/1/selection", {"steps": []}, 404),
+        ("runs/9/selection", {"steps": []}, 404),
         ("runs/0/selection", {"steps": 3}, 422),
         ("runs/0/selection", select({"kind": "members", "column": "no", "values": [1]}), 400),
         ("runs/0/volume", {"of": {"kind": "row", "row": 120}}, 400),
         ("runs/0/volume", {"of": {"kind": "measured", "number": 9}}, 400),
         ("runs/0/volume", {"of": {"kind": "latent", "values": [0.5]}}, 400),
         ("runs/0/volume", {"of": {"kind": "latent", "values": [0.5] * 300}}, 422),
+        ("runs/2/selection", {"steps": []}, 400),
+        ("runs/0/contingency", {"other": 0}, 200),
+        ("runs/0/contingency", {"other": 2}, 400),
+        ("runs/0/contingency", {"other": 7}, 400),
+        ("runs/0/sets", {"first": {"steps": []}}, 400),
+        ("runs/0/draft", {}, 400),
+        ("runs/2/draft", {"number": 2}, 400),
+        ("runs/0/selection", select({"kind": "shared", "run": 2, "steps": []}), 400),
+        ("runs/0/selection", select({"kind": "shared", "run": -1, "steps": []}), 422),
+        ("runs/0/selection", nested(4), 200),
+        ("runs/0/selection", nested(5), 422),
+        ("runs/0/selection", nested(400), 422),
         ("runs/0/sections", {"of": {"kind": "cluster", "number": 0}, "depth": 2}, 422),
         ("runs/0/images", {"size": 1000}, 422),
         ("runs/0/images", {"order": "no"}, 400),

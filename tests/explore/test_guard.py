@@ -171,7 +171,7 @@ def test_marks_and_volumes_go_into_their_folder_alone(served: Served, run: Run) 
     # a name that a user gives to a state cannot lead anywhere
     up = {"names": {"0": "../../up", "1": "/tmp/absolute"}}
     assert served.request(f"{base}/marks", up)[0] == 200
-    (kept,) = served.exports.glob("*.states.json")
+    (kept,) = served.exports.glob("run-*.states.json")
     status, body = served.request(f"{base}/states", {"name": "led", "kind": ".npy"})
     assert status == 200, body
     assert sorted(path.name for path in served.exports.glob("led*")) == [

@@ -18,7 +18,7 @@ def explore(
     port: int = 0,
     relocate: Annotated[tuple[str, ...], Parameter(negative="")] = (),
 ) -> None:
-    """Look at finished runs in a browser: map, lasso, volumes; selections written as STAR files.
+    """Look at runs in a browser: map, lasso, volumes; selections written as STAR files.
 
     The page listens on this machine alone, under the address that is printed. Of another machine:
     ssh -L PORT:localhost:PORT MACHINE, and open the address here. Ctrl-C ends it.
@@ -31,7 +31,8 @@ def explore(
     Parameters
     ----------
     runs
-        Finished runs that cryolatent analyze has seen.
+        Runs that cryolatent analyze has seen; of one in training what it has written so far is
+        shown.
     output
         Folder that exports are written to; nothing else is written.
     port
@@ -48,7 +49,7 @@ def explore(
             'Install them: pip install -c constraints.txt ".[explore]"',
         )
     if not runs:
-        raise InputError("cryolatent explore", "no run", "one or more", "Name an analysed run.")
+        raise InputError("cryolatent explore", "no run", "one or more", "Name a run.")
     if output.exists() and not output.is_dir():
         raise InputError(output, "a file", "a folder", "Choose another -o.")
     from cryolatent.cli.progress import tell

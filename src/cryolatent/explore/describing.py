@@ -9,6 +9,7 @@ from cryolatent.analysis.words import found
 from cryolatent.explore.explored import Explored
 from cryolatent.explore.marks import read_marks
 from cryolatent.report.maps import axis_names
+from cryolatent.runs.finding import Finding
 
 TITLES = {"umap": "UMAP", "pca": "PCA"}
 HEIGHTS = {
@@ -44,7 +45,9 @@ def described(explored: Explored, exports: Path) -> dict[str, Any]:
         "pixel_size_angstrom": manifest.pixel_size_angstrom,
         "verdict": None if trust is None else trust.verdict,
         "verdict_sentence": "" if trust is None else trust.sentence,
+        "audits": [] if trust is None else [_audit(finding) for finding in trust.findings],
         "renders": run.config.decoder.renders,
+        "path_through": run.config.decoder.renders and explored.is_continuous,
         "group": group_name(explored),
         "states": [_state(explored, number) for number in range(len(findings.summary.clusters))],
         "maps": _maps(explored),
@@ -53,6 +56,15 @@ def described(explored: Explored, exports: Path) -> dict[str, Any]:
         "exports": str(exports),
         "marks": read_marks(explored.marks_path(exports)).model_dump(),
         "taken": sorted({path.stem for path in exports.glob("*")}),
+    }
+
+
+def _audit(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.name,
+        "verdict": finding.verdict,
+        "question": finding.question,
+        "note": finding.note,
     }
 
 

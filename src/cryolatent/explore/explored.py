@@ -3,10 +3,12 @@
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 
@@ -15,6 +17,7 @@ from cryolatent.analysis.state_maps import believed_stack
 from cryolatent.data import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.explore.columns import Column, file_columns, run_columns, view_columns
+from cryolatent.explore.in_training import InTraining
 from cryolatent.explore.selection import Selection
 from cryolatent.explore.surface import usual_share
 from cryolatent.io import read_volume
@@ -34,19 +37,28 @@ class Explored:
     Args:
         findings: The run, finished and analysed.
         shades: Colours of its clusters.
+        among: All runs that are looked at, by their numbers; this one is put there by its owner.
 
     Raises:
         InputError: If what audits left is damaged.
     """
 
-    def __init__(self, findings: Findings, shades: dict[int, Shade]) -> None:
-        self.findings, self.shades = findings, shades
+    _lock = threading.RLock()
+    """One for all runs, which ask each other."""
+
+    def __init__(
+        self,
+        findings: Findings,
+        shades: dict[int, Shade],
+        among: "Sequence[Explored | InTraining]" = (),
+    ) -> None:
+        self.findings, self.shades, self.among = findings, shades, among
         self.run = findings.run
         self.trust = read_trust(self.run.path / "audit")
         self._columns = run_columns(findings)
         self._masks: OrderedDict[Selection, np.ndarray] = OrderedDict()
         self._file_read = False
-        self._lock = threading.RLock()
+        self._shared: dict[int, np.ndarray] = {}
 
     @cached_property
     def latents(self) -> Latents:
@@ -57,6 +69,11 @@ class Explored:
     def means(self) -> Float[np.ndarray, "n zdim"]:
         """Posterior means, or shares of states."""
         return self.latents.distribution.mean.numpy()
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether there is a space between particles, and not states alone."""
+        return not self.latents.distribution.is_discrete and self.means.shape[1] > 0
 
     @property
     def rows(self) -> int:
@@ -119,12 +136,52 @@ class Explored:
         """
         with self._lock:
             if selection not in self._masks:
-                found = selection.mask(lambda name: self.column(name).values, self.rows)
+                columns = lambda name: self.column(name).values  # noqa: E731
+                found = selection.mask(columns, self.rows, self._elsewhere)
                 self._masks[selection] = found
             self._masks.move_to_end(selection)
             while len(self._masks) > KEPT_MASKS:
                 self._masks.popitem(last=False)
             return self._masks[selection]
+
+    def other(self, number: int) -> "Explored":
+        """Another run that is looked at.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            The run.
+
+        Raises:
+            InputError: If there is none, or it is in training.
+        """
+        found = self.among[number] if number < len(self.among) else None
+        if not isinstance(found, Explored):
+            raise InputError(self.run.path, f"run {number}", "a finished run", "Choose another.")
+        return found
+
+    def rows_in(self, number: int) -> Int[np.ndarray, " n"]:
+        """Where another run has the same particles.
+
+        Args:
+            number: Of the other run.
+
+        Returns:
+            For each particle its row there, -1 where there is none.
+
+        Raises:
+            InputError: If there is no such run.
+        """
+        with self._lock:
+            if number not in self._shared:
+                theirs = pd.Index(self.other(number).latents.ids)
+                self._shared[number] = theirs.get_indexer(pd.Index(self.latents.ids))
+            return self._shared[number]
+
+    def _elsewhere(self, number: int, selection: Selection) -> Bool[np.ndarray, " n"]:
+        rows = self.rows_in(number)
+        return self.other(number).mask(selection)[rows] & (rows >= 0)
 
     @property
     def has_particles(self) -> bool:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from cryolatent.explore.selection import Selection
 from cryolatent.runs.finding import Record
 
-MOST_DIMENSIONS, MOST_COLUMNS = 256, 32
+MOST_DIMENSIONS, MOST_COLUMNS, MOST_FRAMES = 256, 32, 100
 Bins = Annotated[int, Field(ge=1, le=600)]
 
 
@@ -126,6 +126,59 @@ class TableQuestion(Record):
 
     selection: Selection = Selection()
     """Whose; of all particles if nothing is selected."""
+
+
+class DraftQuestion(Record):
+    """A volume of a run in training."""
+
+    number: Annotated[int, Field(ge=0)] = 0
+    """Which, counted from zero."""
+
+
+class AcrossQuestion(Record):
+    """The same particles in another run."""
+
+    other: Annotated[int, Field(ge=0)]
+    """Number of the other run."""
+
+    selection: Selection = Selection()
+    """Which particles; all if nothing is selected."""
+
+
+class SetsQuestion(Record):
+    """Two sets of particles."""
+
+    first: Selection
+    """The one."""
+
+    second: Selection | None = None
+    """The other; all particles that are not in the one if left out."""
+
+
+class PathQuestion(Record):
+    """A straight path through latent space."""
+
+    ends: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+    """Rows of the particles at its ends."""
+
+    frames: Annotated[int, Field(ge=2, le=MOST_FRAMES)] = 16
+    """Places along it, ends included."""
+
+    x: str
+    """Column of the map's horizontal axis."""
+
+    y: str
+    """Column of its vertical axis."""
+
+
+class PathFilesQuestion(Record):
+    """A path whose volumes are to be written."""
+
+    along: PathQuestion
+    """The path."""
+
+    name: str
+    """Of the folder."""
 
 
 class ImagesQuestion(Record):

@@ -1,5 +1,6 @@
 """The addresses of the server, each a question and its answer."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -7,46 +8,61 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from cryolatent.errors import InputError
 from cryolatent.explore.answers import (
     map_message,
     nearest_answer,
     selection_answer,
     table_answer,
 )
+from cryolatent.explore.comparing import contingency_answer, sets_answer
 from cryolatent.explore.describing import described
 from cryolatent.explore.explored import Explored
 from cryolatent.explore.exporting import write_selection, write_states
 from cryolatent.explore.images import images_message
+from cryolatent.explore.in_training import InTraining
+from cryolatent.explore.kinship import kinship
 from cryolatent.explore.marks import StateMarks, read_marks, write_marks
+from cryolatent.explore.paths import path_answer, write_path
 from cryolatent.explore.questions import (
+    AcrossQuestion,
+    DraftQuestion,
     ExportQuestion,
     ImagesQuestion,
     MapQuestion,
     NearestQuestion,
+    PathFilesQuestion,
+    PathQuestion,
     SectionsQuestion,
+    SetsQuestion,
     StatesQuestion,
     TableQuestion,
     VolumeFileQuestion,
     VolumeQuestion,
 )
 from cryolatent.explore.selection import Selection
-from cryolatent.explore.volumes import sections_message, volume_message, write_one
+from cryolatent.explore.volumes import draft_message, sections_message, volume_message, write_one
 
 BINARY = "application/octet-stream"
 router = APIRouter(prefix="/api/runs")
 
 
-@dataclass(frozen=True)
+Shown = Explored | InTraining
+
+
+@dataclass
 class Table:
     """What lies on the table.
 
     Args:
         runs: The runs that are looked at.
         exports: The one folder that is written to.
+        again: Reads one of the runs again.
     """
 
-    runs: tuple[Explored, ...]
+    runs: Sequence[Shown]
     exports: Path
+    again: Callable[[Sequence[Shown], int], Sequence[Shown]]
 
 
 def table_of(request: Request) -> Table:
@@ -57,19 +73,59 @@ def table_of(request: Request) -> Table:
 OnTable = Annotated[Table, Depends(table_of)]
 
 
-def run_of(number: int, table: OnTable) -> Explored:
-    """The run of an address."""
+def shown_of(number: int, table: OnTable) -> Shown:
+    """The run of an address, in training or not."""
     if not 0 <= number < len(table.runs):
         raise HTTPException(404, "no such run")
     return table.runs[number]
 
 
+def run_of(shown: Annotated[Shown, Depends(shown_of)]) -> Explored:
+    """The finished run of an address."""
+    if isinstance(shown, InTraining):
+        raise InputError(shown.run.path, shown.sentence, "an analysed run", "Read it again later.")
+    return shown
+
+
+def draft_of(shown: Annotated[Shown, Depends(shown_of)]) -> InTraining:
+    """The run in training of an address."""
+    if isinstance(shown, Explored):
+        raise InputError(shown.run.path, "a finished run", "one in training", "Load the page.")
+    return shown
+
+
 One = Annotated[Explored, Depends(run_of)]
+Draft = Annotated[InTraining, Depends(draft_of)]
 
 
 @router.get("")
 def _runs(table: OnTable) -> list[dict[str, Any]]:
-    return [described(one, table.exports) for one in table.runs]
+    kin = kinship([one.run for one in table.runs])
+    return [
+        (one.described() if isinstance(one, InTraining) else described(one, table.exports))
+        | {"kin": said}
+        for one, said in zip(table.runs, kin, strict=True)
+    ]
+
+
+@router.post("/{number}/again")
+def _again(number: int, table: OnTable, shown: Annotated[Shown, Depends(shown_of)]) -> None:
+    table.runs = table.again(table.runs, number)
+
+
+@router.post("/{number}/draft")
+def _draft(draft: Draft, question: DraftQuestion) -> Response:
+    return Response(draft_message(draft, question), media_type=BINARY)
+
+
+@router.post("/{number}/contingency")
+def _contingency(one: One, question: AcrossQuestion) -> dict[str, Any]:
+    return contingency_answer(one, question)
+
+
+@router.post("/{number}/sets")
+def _sets(one: One, question: SetsQuestion) -> dict[str, Any]:
+    return sets_answer(one, question)
 
 
 @router.get("/{number}/columns")
@@ -129,6 +185,16 @@ def _states(one: One, table: OnTable, question: StatesQuestion) -> list[dict[str
     marks = read_marks(one.marks_path(table.exports))
     written = write_states(one, marks, table.exports, question.name, question.kind)
     return [done.described() for done in written]
+
+
+@router.post("/{number}/path")
+def _path(one: One, question: PathQuestion) -> dict[str, Any]:
+    return path_answer(one, question)
+
+
+@router.post("/{number}/path/files")
+def _path_files(one: One, table: OnTable, question: PathFilesQuestion) -> dict[str, Any]:
+    return write_path(one, question, table.exports)
 
 
 @router.post("/{number}/images")

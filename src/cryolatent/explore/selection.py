@@ -9,13 +9,17 @@ from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cryolatent.runs.finding import Record
 
 MOST_POINTS, MOST_STEPS, MOST_VALUES, MOST_RANGES = 5000, 200, 1000, 8
+DEEPEST = 4
 Columns = Callable[[str], np.ndarray]
 """Finds a column by its name, one number per particle; NaN where there is none."""
+
+Elsewhere = Callable[[int, "Selection"], np.ndarray]
+"""Finds for each particle whether it is selected in the run of a number."""
 
 
 class Lasso(Record):
@@ -83,7 +87,31 @@ class Members(Record):
         return np.isin(columns(self.column), self.values)
 
 
-Region = Annotated[Lasso | Between | Members, Field(discriminator="kind")]
+class Shared(Record):
+    """Particles that another run has as well, where they are selected there."""
+
+    kind: Literal["shared"]
+
+    run: Annotated[int, Field(ge=0)]
+    """Number of the other run."""
+
+    steps: Annotated[tuple["Step", ...], Field(max_length=MOST_STEPS)]
+    """What was done there."""
+
+    @model_validator(mode="after")
+    def _is_shallow(self) -> "Shared":
+        if self.depth > DEEPEST:
+            raise ValueError(f"selections of runs within each other, {DEEPEST} deep at most")
+        return self
+
+    @property
+    def depth(self) -> int:
+        """How many runs lie within each other."""
+        inner = [one.region.depth for one in self.steps if isinstance(one.region, Shared)]
+        return 1 + max(inner, default=0)
+
+
+Region = Annotated[Lasso | Between | Members | Shared, Field(discriminator="kind")]
 
 
 class Step(Record):
@@ -102,12 +130,15 @@ class Selection(Record):
     steps: Annotated[tuple[Step, ...], Field(max_length=MOST_STEPS)] = ()
     """In the order in which they were made."""
 
-    def mask(self, columns: Columns, rows: int) -> Bool[np.ndarray, " n"]:
+    def mask(
+        self, columns: Columns, rows: int, elsewhere: "Elsewhere | None" = None
+    ) -> Bool[np.ndarray, " n"]:
         """The particles that are selected.
 
         Args:
             columns: Finds a column.
             rows: Number of particles.
+            elsewhere: Finds the particles that are selected in another run; None of a run alone.
 
         Returns:
             For each of them whether it is selected.
@@ -115,7 +146,13 @@ class Selection(Record):
         chosen = np.zeros(rows, dtype=bool)
         replaced = [at for at, step in enumerate(self.steps) if step.how == "replace"]
         for step in self.steps[replaced[-1] if replaced else 0 :]:
-            held = step.region.holds(columns)
+            region = step.region
+            if isinstance(region, Shared):
+                if elsewhere is None:
+                    raise ValueError("a selection of another run, and no other run")
+                held = elsewhere(region.run, Selection(steps=region.steps))
+            else:
+                held = region.holds(columns)
             if step.how == "replace":
                 chosen = held
             elif step.how == "add":

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -13,33 +14,45 @@ from uvicorn import Config, Server
 from cryolatent.errors import InputError, with_flags
 from cryolatent.explore.explored import Explored
 from cryolatent.explore.guard import Application, Guard
+from cryolatent.explore.in_training import InTraining
 from cryolatent.explore.routes import Table, router
 from cryolatent.report.colours import cluster_shades
-from cryolatent.report.findings import gather
+from cryolatent.report.findings import gather, unique_labels
 from cryolatent.runs.run import Run
 
 STATIC = Path(__file__).parent / "static"
 HOST = "127.0.0.1"
 
 
-def explore(runs: Sequence[Run]) -> list[Explored]:
+def explore(runs: Sequence[Run]) -> list[Explored | InTraining]:
     """Read runs to be looked at.
 
     Args:
-        runs: Finished and analysed runs.
+        runs: Runs; of one that is not finished or not analysed what it has written so far is shown.
 
     Returns:
         One for each, with the colours of the report.
 
     Raises:
-        InputError: If no run is given, or one is not finished or not analysed.
+        InputError: If no run is given, or what a finished one holds is damaged.
     """
-    findings = gather(runs)
-    shades = cluster_shades(findings)
-    return [Explored(*pair) for pair in zip(findings, shades, strict=True)]
+    if not runs:
+        raise InputError("explore", "no run", "one or more runs", "Name at least one run.")
+    labels = dict(zip(range(len(runs)), unique_labels(runs), strict=True))
+    ready = [n for n, run in enumerate(runs) if run.is_finished and run.is_analysed]
+    findings = gather([runs[n] for n in ready]) if ready else []
+    findings = [replace(f, label=labels[n]) for n, f in zip(ready, findings, strict=True)]
+    found: list[Explored | InTraining] = []
+    pairs = dict(zip(ready, zip(findings, cluster_shades(findings), strict=True), strict=True))
+    for number, run in enumerate(runs):
+        own = pairs.get(number)
+        found.append(InTraining(run, labels[number]) if own is None else Explored(*own, found))
+    return found
 
 
-def application(explored: Sequence[Explored], exports: Path, token: str) -> Application:
+def application(
+    explored: Sequence[Explored | InTraining], exports: Path, token: str
+) -> Application:
     """Make what answers requests.
 
     Args:
@@ -53,10 +66,18 @@ def application(explored: Sequence[Explored], exports: Path, token: str) -> Appl
     app = FastAPI(openapi_url=None)
     app.add_exception_handler(InputError, _bad_input)
     app.add_exception_handler(RequestValidationError, _bad_question)
-    app.state.table = Table(tuple(explored), exports)
+    app.state.table = Table(explored, exports, _again)
     app.include_router(router)
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return Guard(app, token)
+
+
+def _again(runs: Sequence[Explored | InTraining], number: int) -> list[Explored | InTraining]:
+    """The runs with one of them read again."""
+    opened = [one.run for one in runs]
+    # where its particles are was said when it was first opened
+    opened[number] = Run.open(opened[number].path, opened[number].config.data.relocate)
+    return explore(opened)
 
 
 def _bad_input(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from cryolatent.errors import InputError
 from cryolatent.explore.explored import Explored
 from cryolatent.explore.exporting import new_file
+from cryolatent.explore.in_training import InTraining
 from cryolatent.explore.questions import (
+    DraftQuestion,
     Of,
     OfCluster,
     OfLatent,
@@ -21,7 +23,7 @@ from cryolatent.explore.questions import (
     VolumeFileQuestion,
     VolumeQuestion,
 )
-from cryolatent.explore.surface import Surface, level_of, surface
+from cryolatent.explore.surface import Surface, level_of, surface, usual_share
 from cryolatent.explore.wire import pack
 from cryolatent.io import write_volume
 
@@ -119,6 +121,21 @@ def volume_message(explored: Explored, question: VolumeQuestion) -> bytes:
             arrays |= _arrays(surface(sign * difference, pixel, step, question.finest), name)
         meta["difference_level"] = step
     return pack(meta, **arrays)
+
+
+def draft_message(run: InTraining, question: DraftQuestion) -> bytes:
+    """A volume's surface, of a run in training.
+
+    Args:
+        run: The run.
+        question: Which.
+
+    Returns:
+        A message as of `volume_message`.
+    """
+    volume, pixel = run.volume(question.number), run.run.manifest.pixel_size_angstrom
+    drawn = surface(volume, pixel, level_of(volume, usual_share(volume)))
+    return pack({"side_angstrom": len(volume) * pixel}, **_arrays(drawn))
 
 
 def _arrays(drawn: Surface, prefix: str = "") -> dict[str, np.ndarray]:

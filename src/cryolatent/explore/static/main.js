@@ -4,17 +4,22 @@ import { ask, get, table } from "./api.js";
 import { Basket, written } from "./basket.js";
 import { Cards } from "./cards.js";
 import { columnTitle } from "./columns.js";
+import { Compare } from "./compare.js";
 import { at, button } from "./dom.js";
 import { readLink, writeLink } from "./link.js";
 import { Mapping } from "./mapping.js";
 import { Marked, UNMARKED } from "./marks.js";
 import { Particles } from "./particles.js";
+import { Path } from "./path.js";
 import { Selecting } from "./selecting.js";
 import { Store } from "./store.js";
+import { showStrip } from "./strip.js";
 import { Tabs } from "./tabs.js";
+import { Training } from "./training.js";
 import { Volumes } from "./volumes.js";
 
 const SHOWN_MS = 9000;
+const FINISHED = ["states", "map", "volumes", "selection", "panels", "basket"];
 
 let runs = [];
 let number = 0;
@@ -34,7 +39,7 @@ function failed(error) {
 
 const store = new Store(() => changed());
 const run = () => runs[number];
-const marked = () => new Marked(run(), store.now.marks[number] ?? UNMARKED);
+const marked = () => app.markedOf(number);
 
 // What every panel may ask of the page.
 const app = {
@@ -43,6 +48,14 @@ const app = {
   run,
   marked,
   number: () => number,
+  runs: () => runs,
+  basket: () => store.now.basket,
+  markedOf: (k) => new Marked(runs[k], store.now.marks[k] ?? UNMARKED),
+  select: (region) => store.select(at("how").value, region),
+  reload,
+  map: () => mapping.map,
+  kind: () => mapping.kind,
+  volumes: () => volumes,
   columns: () => columns,
   columnTitle: (name) => columnTitle(name, run().group),
   selection: () => store.selection,
@@ -53,7 +66,7 @@ const app = {
   remember,
   showRow: (row, id, cluster) => volumes.show({ kind: "row", row }, id, app.stateColour(cluster)),
   chosen: (group) => {
-    store.select(at("how").value, { kind: "members", column: "cluster", values: group.members });
+    app.select({ kind: "members", column: "cluster", values: group.members });
     if (group.volume) showState(group);
   },
   mark: (marks) => store.set({ marks: { ...store.now.marks, [number]: marks } }),
@@ -64,10 +77,13 @@ const cards = new Cards(app);
 const selecting = new Selecting(app);
 const particles = new Particles(app);
 const mapping = new Mapping(app, {
-  selected: (region) => store.select(at("how").value, region),
+  selected: app.select,
   pointed: (place, scale) => point(place, scale).catch(failed),
 });
-const panels = { particles };
+const compare = new Compare(app);
+const inTraining = new Training(app);
+const path = new Path(app);
+const panels = { particles, path, compare };
 const tabs = new Tabs("tabs", panels, remember);
 let basket;
 
@@ -75,10 +91,11 @@ async function point(place, scale) {
   const { x, y } = mapping.kind;
   const found = await ask(`runs/${number}/nearest`, { x, y, at: place, scale });
   mapping.map.mark(found.at);
-  app.showRow(found.row, found.id, found.cluster);
+  if (!path.took(found)) app.showRow(found.row, found.id, found.cluster);
 }
 
 function changed() {
+  if (run().training) return;
   keepMarks();
   cards.show();
   mapping.show();
@@ -127,13 +144,17 @@ function fillColumns(chosen) {
 function open(next, chosen = "cluster") {
   number = next;
   wanted = chosen;
-  columns = run().columns;
+  columns = run().columns ?? [];
   at("name").textContent = run().name;
-  at("found").textContent = run().found;
-  at("verdict").hidden = !run().verdict;
-  at("verdict").textContent = `trust: ${run().verdict}`;
-  at("verdict").title = run().verdict_sentence;
-  at("verdict").dataset.verdict = run().verdict;
+  at("found").textContent = run().found ?? run().training;
+  showStrip(run());
+  const training = Boolean(run().training);
+  at("training").hidden = !training;
+  for (const id of FINISHED) at(id).hidden = training;
+  if (training) {
+    inTraining.show();
+    return;
+  }
   mapping.open();
   volumes.restart();
   Object.values(panels).forEach((panel) => panel.restart?.());
@@ -154,7 +175,7 @@ function open(next, chosen = "cluster") {
 }
 
 function remember() {
-  if (!ready) return;
+  if (!ready || run().training) return;
   writeLink({
     run: number,
     map: at("map-kind").selectedIndex,
@@ -203,6 +224,21 @@ function switchTo(next) {
   store.restart();
 }
 
+// What has been written since.
+async function reload() {
+  runs = await get("runs");
+  basket.runs = runs;
+  fillRuns();
+  switchTo(number);
+}
+
+function fillRuns() {
+  at("runs").hidden = runs.length < 2;
+  at("run").replaceChildren(...runs.map((one) => new Option(one.training ? `${one.name} (in training)` : one.name)));
+  kept = Object.fromEntries(runs.map((one, k) => [k, one.marks]));
+  store.now.marks = { ...kept };
+}
+
 async function begin() {
   runs = await get("runs");
   basket = new Basket(store, runs, {
@@ -212,16 +248,12 @@ async function begin() {
     },
     failed,
   });
-  at("runs").hidden = runs.length < 2;
-  at("run").replaceChildren(...runs.map((one) => new Option(one.name)));
-  kept = Object.fromEntries(runs.map((one, k) => [k, one.marks]));
-  store.now.marks = kept;
-  kept = { ...kept };
+  fillRuns();
   listen();
   const view = readLink();
   at("run").selectedIndex = view.run in runs ? view.run : 0;
   open(at("run").selectedIndex, typeof view.colour === "string" ? view.colour : "cluster");
-  restore(view);
+  if (!run().training) restore(view);
   ready = true;
   if (view.panel) tabs.open(view.panel);
   changed();

@@ -1,7 +1,7 @@
 // The map: a window on two columns, what is drawn in it, and what pointer and keys do.
 
 import { askNumbers, newestOnly } from "./api.js";
-import { binPicture, drawCross, drawPoints, drawShape } from "./paint.js";
+import { binPicture, drawCross, drawPoints, drawRoute, drawShape } from "./paint.js";
 
 const BIN = 4;
 const STEP = 12;
@@ -19,6 +19,7 @@ export class LatentMap {
     this.data = null;
     this.cross = null;
     this.path = [];
+    this.route = [];
     this.refresh = newestOnly(() => this.ask(), tell.failed);
     this.listen();
     new ResizeObserver(() => this.resized()).observe(canvas);
@@ -32,6 +33,7 @@ export class LatentMap {
       this.window = this.wanted ?? null;
       this.wanted = null;
       this.cross = null;
+      this.route = [];
     }
     this.refresh();
   }
@@ -104,6 +106,7 @@ export class LatentMap {
   drawOverlay() {
     const context = this.cleared(this.overlay);
     if (this.path.length > 1) drawShape(context, this.path);
+    if (this.route.length && this.window) drawRoute(context, this.route.map((one) => this.place(...one)));
     if (this.cross && this.window) drawCross(context, this.place(...this.cross));
   }
 
@@ -141,6 +144,12 @@ export class LatentMap {
   moved() {
     this.draw();
     this.refresh();
+  }
+
+  // Places that are joined; none to forget them.
+  follow(places) {
+    this.route = places;
+    this.drawOverlay();
   }
 
   // The units of both axes that are a pixel long.

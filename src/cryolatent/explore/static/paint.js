@@ -57,6 +57,16 @@ export function drawCross(context, at) {
   context.stroke();
 }
 
+export function drawRoute(context, points) {
+  context.strokeStyle = theme("ink");
+  context.fillStyle = theme("ink");
+  context.lineWidth = 1.5;
+  context.beginPath();
+  points.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y)));
+  context.stroke();
+  for (const [x, y] of points) context.fillRect(x - 2.5, y - 2.5, 5, 5);
+}
+
 export function drawShape(context, points) {
   context.beginPath();
   points.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y)));

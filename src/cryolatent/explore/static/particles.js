@@ -167,7 +167,7 @@ export class Particles {
     const { meta } = this.found;
     const names = `[${meta.rows.join(", ")}]`;
     return [
-      ["Python:", `cryolatent.open_run(${literal(path)}).images(${names}, low_pass_angstrom=${meta.low_pass_angstrom})`],
+      ["Python:", `cryolatent.open_run(${literal(path)}).images(${names}, low_pass_angstrom=${meta.low_pass_angstrom.toFixed(2)})`],
     ];
   }
 }

@@ -11,6 +11,8 @@ const WINDOW = [-1, 1, -1, 1];
 export async function drawViews(canvas, run, selection) {
   const question = { x: "view_x", y: "view_y", window: WINDOW, bins: BINS, selection };
   const data = await askNumbers(`runs/${run}/map`, question);
+  // another panel may have been opened meanwhile
+  if (!canvas.clientWidth) return "";
   const shown = selection.steps.length ? data.chosen : data.count;
   const [across, up] = BINS;
   const ratio = devicePixelRatio;
