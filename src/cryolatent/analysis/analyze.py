@@ -13,6 +13,7 @@ from torch import Tensor
 from cryolatent.analysis.against_truth import Matched, against_truth, compare_with_truth
 from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.analysis.clusters import Clusters, clusters_of, decoder_of
+from cryolatent.analysis.density import write_density
 from cryolatent.analysis.embedding import latent_points, principal_components, umap_coordinates
 from cryolatent.analysis.groups import describe_groups
 from cryolatent.analysis.movement import table_movement
@@ -93,6 +94,7 @@ def analyze(
         embedded = umap_coordinates(shown, seed)
         plane |= {f"umap_{axis}": column for axis, column in enumerate(embedded.T)}
         advance(1)
+    density = write_density(run, latents, seed, stage)
     # the summary stands for a complete analysis, so the old one goes before its parts change
     (run.analysis / "summary.json").unlink(missing_ok=True)
     _write_embedding(run, latents, plane | {"cluster": groups.labels}, matched)
@@ -122,6 +124,7 @@ def analyze(
         junk=int((latents.is_particle < 0.5).sum()),
         clusters_asked=clusters,
         seed=seed,
+        density=density,
         truth=compared,
         table_movement=table_movement(run),
         mistakable=mistakable(system, run.open_stack().select_ids(latents.ids))

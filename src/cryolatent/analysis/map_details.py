@@ -1,4 +1,4 @@
-"""Records of what the maps of states show place by place; part of ``analysis/summary.json``."""
+"""Records of maps place by place, and of the latents' density; part of ``summary.json``."""
 
 from cryolatent.runs.finding import Estimate, Record
 
@@ -81,3 +81,24 @@ class MapDetails(Record):
 
     occupancies: tuple[Occupancy, ...] = ()
     """Behind each mask that was given."""
+
+
+class LatentDensity(Record):
+    """The density of latents, deconvolved from the particles' likelihoods."""
+
+    file: str
+    """Table of places with density and 95 % interval, relative to the run directory; per unit of
+    the latent, whose unit is the standard deviation of the prior and no distance of volumes."""
+
+    width: float
+    """Standard deviation of its kernels, in standard deviations of the prior."""
+
+    gain: float
+    """Log likelihood of particles kept aside over that of a normal density fitted to the same
+    others, in nats per particle."""
+
+    modes: int | None
+    """Number of maxima along the one dimension; None of more dimensions."""
+
+    modes_share: float | None
+    """Share of the resamples of the particles that have as many."""

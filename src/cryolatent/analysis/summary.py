@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cryolatent.analysis.map_details import MapDetails
+from cryolatent.analysis.map_details import LatentDensity, MapDetails
 from cryolatent.errors import InputError
 from cryolatent.io.files import write_text_atomically
 from cryolatent.runs.finding import Estimate, Record
@@ -250,6 +250,9 @@ class Summary(Record):
 
     mistakable: tuple[float, ...] | None = None
     """Share of each dimension that wrong poses or contrasts could pass for, of an exact run."""
+
+    density: LatentDensity | None = None
+    """Where the latents are; None of states, and of latents whose widths are not known."""
 
     truth: TruthComparison | None = None
     """Comparison with the truth, where it was given."""

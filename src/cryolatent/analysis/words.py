@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from cryolatent.analysis.map_details import DifferenceMap
+from cryolatent.analysis.map_details import DifferenceMap, LatentDensity
 from cryolatent.analysis.summary import Cluster, Summary
 from cryolatent.models.latents import Latents
 from cryolatent.runs.inputs import said_of_inputs
@@ -91,13 +91,13 @@ def stated(run: Run, summary: Summary) -> str:
 
 
 def compared(summary: Summary) -> list[str]:
-    """Say where maps of states differ, and how much of each given mask they fill.
+    """Say where maps of states differ, where latents are, and how much of each mask states fill.
 
     Args:
         summary: What the analysis wrote.
 
     Returns:
-        A sentence for each state and for each mask; none of a single state.
+        A sentence for each state, for the density and for each mask; none of a single state.
     """
     lines, occupied = [], dict[str, list[str]]()
     for cluster in summary.clusters:
@@ -112,10 +112,21 @@ def compared(summary: Summary) -> list[str]:
             value = occupancy.value
             text = f"{cluster.number}: {value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
             occupied.setdefault(occupancy.mask, []).append(text)
+    if summary.density is not None:
+        lines.append(_density(summary.density))
     return lines + [
         f"{mask}, density of each {summary.word} over the largest of them: {', '.join(texts)}"
         for mask, texts in occupied.items()
     ]
+
+
+def _density(density: LatentDensity) -> str:
+    gain = f"{density.gain:+.3f} nats per particle beside a normal density"
+    if density.modes is None or density.modes_share is None:
+        return f"density of the latents, deconvolved: {gain}"
+    maxima = f"{density.modes} maxim{'a' if density.modes != 1 else 'um'}"
+    share = f"in {100 * density.modes_share:.0f} % of resamples"
+    return f"density of the latent, deconvolved: {maxima} ({share}), {gain}"
 
 
 def _where(difference: DifferenceMap) -> str:
