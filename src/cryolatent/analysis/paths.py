@@ -171,6 +171,7 @@ def _joined(nodes: Float[np.ndarray, "n zdim"], graph: Any) -> Any:
         if count == 1:
             return graph.tocsr()
         inside, outside = np.flatnonzero(piece == piece[0]), np.flatnonzero(piece != piece[0])
-        distance, nearest = KDTree(nodes[inside]).query(nodes[outside])
+        found: Any = KDTree(nodes[inside]).query(nodes[outside])
+        distance, nearest = found
         best = int(distance.argmin())
         graph[inside[nearest[best]], outside[best]] = max(distance[best], TINY)
