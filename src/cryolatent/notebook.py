@@ -110,9 +110,9 @@ class OpenRun:
 
         Returns:
             One row per particle, indexed by its name: means of the latents, or shares and
-            ``state``; ``certainty`` from 0 to 1; ``elbo``, ``log_joint`` and ``evidence`` where
-            there are; ``cluster`` if the run is analysed; the columns of the STAR file, of the
-            first of several images.
+            ``state``; ``certainty`` and ``reliability`` from 0 to 1; ``elbo``, ``log_joint`` and
+            ``evidence`` where there are; ``cluster`` if the run is analysed; the columns of the
+            STAR file, of the first of several images.
         """
         run = self.run
         found = believed(run)

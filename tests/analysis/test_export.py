@@ -118,7 +118,12 @@ def test_what_was_exported_is_read_and_exported_again(run: Run, tmp_path: Path) 
     second = export(again, tmp_path / "data" / "again.star", ["z0>0"])
     table = read_star(second.path).particles
     # one dimension fewer, and no cluster
-    assert [name for name in table if "cryolatent" in name] == ["cryolatentMean0", "cryolatentElbo"]
+    own = [f"cryolatent{name}" for name in ("Mean0", "Elbo", "Reliability")]
+    assert sorted(name for name in table if "cryolatent" in name) == sorted(own)
+    believed = again.latents().distribution.certainty
+    assert believed is not None
+    wanted = believed.numpy()[second.rows]
+    assert table["cryolatentReliability"].to_numpy() == pytest.approx(wanted, abs=1e-5)
     assert table["cryolatentMean0"].min() > 0
 
 
@@ -214,7 +219,7 @@ def test_records_of_a_cs_file_come_back_as_bytes(stack: ParticleStack, tmp_path:
         ("cluster=7", "numbers from 0 to 2"),
         ("cluster=a", "numbers from 0 to 2"),
         ("cluster>1", "cluster=0,2"),
-        ("z7>1", "This run has: cluster, ids, z0, z1, elbo"),
+        ("z7>1", "This run has: cluster, ids, z0, z1, reliability, elbo"),
         ("z0>much", "a number after >"),
         ("share0>1", "This run has"),
         ("z0", "comparison"),

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
+from cryolatent.analysis.reliability import reliability
 from cryolatent.data import original_names
 from cryolatent.errors import InputError
 from cryolatent.models.latents import Latents
@@ -30,7 +31,7 @@ def quantities(run: Run, latents: Latents) -> dict[str, np.ndarray]:
     Returns:
         The means ``z0 ...`` of a continuous posterior; ``share0 ...`` and ``state`` of a run that
         found states; and ``elbo``, or ``log_joint`` of points; ``evidence`` where it is known;
-        ``is_particle`` and ``contrast`` where they were doubted.
+        ``reliability`` from 0 to 1; ``is_particle`` and ``contrast`` where they were doubted.
     """
     columns = {}
     if not latents.distribution.is_discrete:
@@ -41,10 +42,34 @@ def quantities(run: Run, latents: Latents) -> dict[str, np.ndarray]:
         columns |= {f"share{k}": shares[:, k] for k in range(shares.shape[1])}
         columns["state"] = shares.argmax(axis=1)
     scores = {name: getattr(latents, name) for name in ("elbo", "log_joint", "evidence")}
+    trusted = reliability_of(latents, shares)
+    if trusted is not None:
+        columns["reliability"] = trusted
     if latents.beliefs is not None:
         columns["is_particle"] = latents.beliefs.probability.numpy()
         columns["contrast"] = latents.beliefs.contrast.numpy()
     return columns | {name: value.numpy() for name, value in scores.items() if value is not None}
+
+
+def reliability_of(
+    latents: Latents, shares: Float[np.ndarray, "n k"] | None
+) -> Float[np.ndarray, " n"] | None:
+    """How far each particle can be relied on, by what is believed of it.
+
+    Args:
+        latents: Those of a run.
+        shares: Probabilities of its states, if it found any.
+
+    Returns:
+        `reliability`; None of points, which claim nothing.
+    """
+    q, beliefs = latents.distribution, latents.beliefs
+    certainty = None if q.is_discrete or not q.mean.shape[1] else q.certainty
+    return reliability(
+        None if beliefs is None else beliefs.probability.numpy(),
+        shares,
+        None if certainty is None else certainty.numpy(),
+    )
 
 
 def state_shares(run: Run, latents: Latents) -> Float[np.ndarray, "n k"] | None:

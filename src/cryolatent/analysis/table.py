@@ -15,8 +15,8 @@ def believed(run: Run) -> pd.DataFrame:
 
     Returns:
         One row per particle, indexed by its name: means of the latents, or shares and ``state``;
-        ``certainty`` from 0 to 1; ``elbo``, ``log_joint`` and ``evidence`` where there are;
-        ``cluster`` if the run is analysed.
+        ``certainty`` and ``reliability`` from 0 to 1; ``elbo``, ``log_joint`` and ``evidence``
+        where there are; ``cluster`` if the run is analysed.
     """
     latents = run.latents()
     columns = quantities(run, latents)
