@@ -244,7 +244,9 @@ def test_a_run_in_training_shows_what_it_has_written(
     (unfinished.path / "log.jsonl").write_text(before)
 
 
-def test_a_path_is_straight_and_its_volumes_are_the_runs(served: Served, line: Run) -> None:
+def test_a_path_is_straight_and_its_volumes_are_the_runs(
+    served: Served, line: Run, tmp_path: Path
+) -> None:
     opened = cryolatent.open_run(line.path)
     table = opened.table()
     question = {"ends": [3, 70], "frames": 5, "x": "z0", "y": "rlnDefocusU"}
@@ -255,16 +257,23 @@ def test_a_path_is_straight_and_its_volumes_are_the_runs(served: Served, line: R
         nearest = table.iloc[(table["z0"] - z).abs().argmin()]
         assert (x, y) == pytest.approx((nearest["z0"], nearest["rlnDefocusU"]))
     written = served.ask("runs/3/path/files", {"along": question, "name": "way"})
-    assert written == {"path": str(served.exports / "way"), "frames": 5}
-    frames = sorted((served.exports / "way").iterdir())
+    assert (written["path"], written["frames"]) == (str(served.exports / "way"), 5)
+    folder, again = served.exports / "way", tmp_path / "way"
+    frames = sorted(folder.glob("decoded_*.mrc"))
+    assert (folder / "movie.gif").exists()
+    assert command([*shlex.split(written["command"])[1:-1], str(again)]) == 0
+    assert (again / "path.csv").read_bytes() == (folder / "path.csv").read_bytes()
     assert len(frames) == 5
     for z, frame in zip(found["latents"], frames, strict=True):
         np.testing.assert_allclose(read_volume(frame)[0], opened.volume(z), atol=1e-6)
-    again = {"along": question, "name": "way"}
-    assert served.request(f"/{served.token}/api/runs/3/path/files", again)[0] == 400
+    same = {"along": question, "name": "way"}
+    assert served.request(f"/{served.token}/api/runs/3/path/files", same)[0] == 400
     for name in ("../up", "a/b", "/tmp/absolute", "..", ".hidden"):
         bad = {"along": question, "name": name}
         assert served.request(f"/{served.token}/api/runs/3/path/files", bad)[0] == 400, name
+    populated = served.ask("runs/3/path", question | {"way": "populated"})
+    ends = np.ravel(populated["latents"])[[0, -1]]
+    np.testing.assert_allclose(ends, expected[[0, -1]], rtol=1e-5)
     far = question | {"ends": [3, 120]}
     assert served.request(f"/{served.token}/api/runs/3/path", far)[0] == 400
     assert served.request(f"/{served.token}/api/runs/0/path", question)[0] == 400

@@ -156,13 +156,16 @@ class SetsQuestion(Record):
 
 
 class PathQuestion(Record):
-    """A straight path through latent space."""
+    """A path through latent space."""
 
     ends: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
     """Rows of the particles at its ends."""
 
     frames: Annotated[int, Field(ge=2, le=MOST_FRAMES)] = 16
     """Places along it, ends included."""
+
+    way: Literal["straight", "populated"] = "straight"
+    """Straight, or the shortest way over particles."""
 
     x: str
     """Column of the map's horizontal axis."""

@@ -2,7 +2,7 @@
 
 import { ask, askNumbers } from "./api.js";
 import { at } from "./dom.js";
-import { csvOf, literal, offerSaving } from "./saving.js";
+import { csvOf, literal, offerSaving, quoted } from "./saving.js";
 
 const PAUSE_MS = 120;
 
@@ -16,7 +16,7 @@ export class Path {
     this.level = null;
     this.playing = false;
     at("choose-ends").addEventListener("click", () => this.choose());
-    at("frames").addEventListener("change", () => this.ask().catch(app.failed));
+    for (const id of ["frames", "way"]) at(id).addEventListener("change", () => this.ask().catch(app.failed));
     at("frame").addEventListener("input", () => this.draw().catch(app.failed));
     at("play").addEventListener("click", () => this.play().catch(app.failed));
     at("write-path").addEventListener("click", () => this.write().catch(app.failed));
@@ -39,7 +39,7 @@ export class Path {
     at("path-save").hidden = !this.found;
     at("play").textContent = this.playing ? "Stop" : "Play";
     const chosen = ["Click the place on the map where the path begins.", "Now the place where it ends."][this.ends.length];
-    const found = this.found && `From ${this.ends[0].id} to ${this.ends[1].id}, straight through latent space; on the map by the particles nearest to it.`;
+    const found = this.found && `From ${this.ends[0].id} to ${this.ends[1].id}, ${at("way").value === "straight" ? "straight through latent space" : "the shortest way over particles"}; on the map by the particles nearest to it.`;
     at("path-note").textContent = !continuous ? "A run of states alone has no space between them; compare its states as volumes."
       : this.choosing ? chosen : found ?? "Choose two places on the map, and play the volumes between them at one contour.";
   }
@@ -63,7 +63,7 @@ export class Path {
 
   get question() {
     const { x, y } = this.app.kind();
-    return { ends: this.ends.map((end) => end.row), frames: Number(at("frames").value), x, y };
+    return { ends: this.ends.map((end) => end.row), frames: Number(at("frames").value), way: at("way").value, x, y };
   }
 
   async ask() {
@@ -106,11 +106,11 @@ export class Path {
   }
 
   async write() {
-    const name = `path-${this.ends.map((end) => end.row).join("-")}-${at("frames").value}`;
+    const name = `path-${this.ends.map((end) => end.row).join("-")}-${at("way").value}-${at("frames").value}`;
     at("path-note").textContent = "Writing …";
     try {
       const done = await ask(`runs/${this.app.number()}/path/files`, { along: this.question, name });
-      at("path-note").textContent = `Wrote ${done.frames} volumes: ${done.path}/frame_000.mrc …`;
+      at("path-note").textContent = `Wrote ${done.frames} volumes, a movie and a ChimeraX script to ${done.path}. The same from a shell: ${done.command}`;
     } catch (error) {
       this.show();
       throw error;
@@ -126,8 +126,12 @@ export class Path {
 
   lines() {
     const { latents } = this.found;
-    const ends = [latents[0], latents.at(-1)].map((z) => JSON.stringify(z)).join(", ");
-    const run = `cryolatent.open_run(${literal(this.app.run().path)})`;
-    return [["Python:", `[${run}.volume(z) for z in numpy.linspace(${ends}, ${latents.length})]`]];
+    const { path } = this.app.run();
+    const [first, last] = this.ends.map((end) => quoted(end.id));
+    const { frames, way } = this.question;
+    return [
+      ["Shell, measured volumes too:", `cryolatent path ${quoted(path)} -o path/ --from ${first} --to ${last} --frames ${frames} --way ${way}`],
+      ["Python:", `[cryolatent.open_run(${literal(path)}).volume(z) for z in ${JSON.stringify(latents)}]`],
+    ];
   }
 }
