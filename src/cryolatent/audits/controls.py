@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from cryolatent.analysis.clusters import Clusters, clusters_of
 from cryolatent.audits.base import Audit
+from cryolatent.audits.classes import Classes, Distinctness, distinctness, indicators
 from cryolatent.audits.confirmation import Confirmation
 from cryolatent.audits.halves import Agreement, Reality
 from cryolatent.audits.null import Null
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
 from cryolatent.runs.run import Run
-from cryolatent.sessions.claims import claims, homogeneous, replica
-from cryolatent.sessions.crossread import HalfRead, cross_read, half_models
+from cryolatent.sessions.claims import claims, homogeneous, replica, showing
+from cryolatent.sessions.crossread import Half, HalfRead, cross_read, half_models
 from cryolatent.sessions.subject import Subject
 from cryolatent.sessions.training import opened, trained
 from cryolatent.train import Watch
@@ -73,5 +75,27 @@ def controls(
         told = watch(f"without differences, {number + 1}")
         return trained(opened(path, config, same), path, config, same, told)
 
-    null = Null(run=run, repeated=repeated)
-    return [reality, null, confirmation, Agreement(read=read, seed=seed)]
+    def apart(shown: ParticleStack, models: tuple[Half, Half], found: Clusters) -> Distinctness:
+        latents = indicators(found.labels)
+        return distinctness(claims(shown, models, latents, seed, latents.shape[1]), found.labels)
+
+    def made_of_nothing(number: int) -> float:
+        again = repeated(number)
+        found = clusters_of(again, None, seed)
+        if not found.are_states or len(found.medoids) < 2:
+            return 0.0
+        same = homogeneous(stack, halves, seed + number)
+        gains = apart(same, showing(halves, same), found)
+        return max((float(gain.mean()) for gain in gains.values()), default=0.0)
+
+    asked: list[Audit] = [
+        reality,
+        Null(run=run, repeated=repeated),
+        confirmation,
+        Agreement(read=read, seed=seed),
+    ]
+    states = None if run is None else clusters_of(run, None, seed)
+    if states is not None and states.are_states:
+        several = apart(stack, halves, states) if len(states.medoids) > 1 else None
+        asked.append(Classes(distinctness=several, nothing=made_of_nothing, seed=seed))
+    return asked

@@ -79,16 +79,37 @@ class Claim:
             Nats.
         """
         z = self.z if order is None else self.z[order]
-        return (self._evidence(scale * z) - self._evidence(0 * z)).double().numpy()
+        return (self.evidence(scale * z) - self.evidence(0 * z)).double().numpy()
 
-    def energies(self) -> tuple[float, float]:
-        """What differences explain of the images, and what they have: means per particle."""
-        z = torch.cat([torch.zeros(len(self.z), 1), self.z], dim=1)
-        lack = self.inner - self.gram[:, 0]
-        explained, power = (z * lack).sum(-1), torch.einsum("ni,nij,nj->n", z, self.gram, z)
-        return float((self.share * explained).mean()), float((self.share * power).mean())
+    def energies(
+        self, step: Float[Tensor, "m d"] | None = None, base: Float[Tensor, "m d"] | None = None
+    ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """What differences explain of the images, and what they have.
 
-    def _evidence(self, z: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
+        Args:
+            step: Of latents; the particles' own by default.
+            base: Where they begin; at the mean volume by default.
+
+        Returns:
+            Both for each particle, times the probability that it is one.
+        """
+        step = self.z if step is None else step
+        start = torch.zeros_like(step) if base is None else base
+        moved = torch.cat([torch.zeros(len(step), 1), step], dim=1)
+        there = torch.cat([torch.ones(len(step), 1), start], dim=1)
+        lack = self.inner - torch.einsum("nij,nj->ni", self.gram, there)
+        power = torch.einsum("ni,nij,nj->n", moved, self.gram, moved)
+        return self.share * (moved * lack).sum(-1), self.share * power
+
+    def evidence(self, z: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
+        """Log evidence of the images, but for what depends on them alone.
+
+        Args:
+            z: A whitened latent for each particle.
+
+        Returns:
+            Nats.
+        """
         zeta = torch.cat([torch.ones(len(z), 1), z], dim=1)
         gram = torch.einsum("ni,nij,nj->n", zeta, self.gram, zeta)
         contrast = self.hypothesis.nuisances.contrast
@@ -116,7 +137,11 @@ def whitened(z: Float[np.ndarray, "n d"], most: int = MOST) -> Float[Tensor, "n 
 
 @torch.no_grad()
 def claims(
-    stack: ParticleStack, halves: tuple[Half, Half], z: Float[np.ndarray, "n d"], seed: int = 0
+    stack: ParticleStack,
+    halves: tuple[Half, Half],
+    z: Float[np.ndarray, "n d"],
+    seed: int = 0,
+    most: int = MOST,
 ) -> tuple[Claim, Claim]:
     """Regress volumes on each half's latents, and compare them with the other half's images.
 
@@ -125,11 +150,12 @@ def claims(
         halves: Models of each half.
         z: The run's latents.
         seed: Fixes draws.
+        most: Principal axes that volumes are regressed on.
 
     Returns:
         One claim per half.
     """
-    axes = whitened(z)
+    axes = whitened(z, most)
     first, second = halves
     pairs = (first, second.rows), (second, first.rows)
     found = [_claim(half, axes[own], axes[half.rows], seed) for half, own in pairs]
@@ -138,11 +164,21 @@ def claims(
 
 def scales(pair: tuple[Claim, Claim]) -> tuple[float, float]:
     """What each claim's differences are to be multiplied by, as the other claim says."""
-    found = []
-    for claim in pair:
-        explained, power = claim.energies()
-        found.append(min(max(explained / max(power, 1e-12), 0.0), MOST_SCALE))
-    return found[1], found[0]
+    first, second = (float(scale(*(e.sum() for e in claim.energies()))) for claim in pair)
+    return second, first
+
+
+def scale(explained: Tensor, power: Tensor) -> Tensor:
+    """What differences are to be multiplied by to explain most.
+
+    Args:
+        explained: By differences as they are.
+        power: That these have.
+
+    Returns:
+        Their ratio, not below zero.
+    """
+    return (explained / power.clamp(min=1e-12)).clamp(0.0, MOST_SCALE)
 
 
 def replica(
@@ -175,7 +211,7 @@ def replica(
     lift = _lift(stack, halves, pair, seed)
     made = _made(stack, pair, strength, lift, seed)
     for _ in range(ROUNDS):
-        found = max(_explained(claims(made, _showing(halves, made), z, seed)), LEAST * wanted)
+        found = max(_explained(claims(made, showing(halves, made), z, seed)), LEAST * wanted)
         off = log(found / wanted)
         if abs(off) < CLOSE:
             break
@@ -218,7 +254,7 @@ def _lift(
         torch.stack(
             [part.power.mean(0) for half in models for part in _images(half.other, lattice.disc)]
         ).mean(0)
-        for models in (halves, _showing(halves, made))
+        for models in (halves, showing(halves, made))
     )
     blank = torch.zeros_like(noise).index_add_(0, shells, noise[shells])[1:]
     signal = (found - blank).clamp(min=TINY)
@@ -227,11 +263,19 @@ def _lift(
 
 
 def _explained(pair: tuple[Claim, Claim]) -> float:
-    return float(np.mean([claim.energies()[0] for claim in pair]))
+    return float(np.mean([float(claim.energies()[0].mean()) for claim in pair]))
 
 
-def _showing(halves: tuple[Half, Half], stack: ParticleStack) -> tuple[Half, Half]:
-    """The same models, of other images of their particles."""
+def showing(halves: tuple[Half, Half], stack: ParticleStack) -> tuple[Half, Half]:
+    """The same models, of other images of their particles.
+
+    Args:
+        halves: Models of each half.
+        stack: All particles, with other images.
+
+    Returns:
+        Both halves.
+    """
     first, second = (stack.select(torch.from_numpy(half.rows)) for half in halves)
     return replace(halves[0], own=second, other=first), replace(halves[1], own=first, other=second)
 
