@@ -1,20 +1,21 @@
 """Audits that train models of their own, put together."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cryolatent.analysis.clusters import Clusters, clusters_of
 from cryolatent.audits.base import Audit
-from cryolatent.audits.classes import Classes, Distinctness, distinctness, indicators
+from cryolatent.audits.classes import Classes, distinctness, indicators
 from cryolatent.audits.confirmation import Confirmation
 from cryolatent.audits.halves import Agreement, Reality
 from cryolatent.audits.null import Null
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
 from cryolatent.runs.run import Run
-from cryolatent.sessions.claims import claims, homogeneous, replica, showing
+from cryolatent.sessions.claims import Claim, claims, homogeneous, replica, showing
 from cryolatent.sessions.crossread import Half, HalfRead, cross_read, half_models
 from cryolatent.sessions.subject import Subject
 from cryolatent.sessions.training import opened, trained
@@ -69,33 +70,75 @@ def controls(
 
     reality = Reality(read=read, replica=again, seed=seed)
 
-    def repeated(number: int) -> Run:
-        path = folder / f"null-{subject.name}-{number}"
-        same = homogeneous(stack, halves, seed + number)
-        told = watch(f"without differences, {number + 1}")
-        return trained(opened(path, config, same), path, config, same, told)
-
-    def apart(shown: ParticleStack, models: tuple[Half, Half], found: Clusters) -> Distinctness:
-        latents = indicators(found.labels)
-        return distinctness(claims(shown, models, latents, seed, latents.shape[1]), found.labels)
-
-    def made_of_nothing(number: int) -> float:
-        again = repeated(number)
-        found = clusters_of(again, None, seed)
-        if not found.are_states or len(found.medoids) < 2:
-            return 0.0
-        same = homogeneous(stack, halves, seed + number)
-        gains = apart(same, showing(halves, same), found)
-        return max((float(gain.mean()) for gain in gains.values()), default=0.0)
-
+    nothing = Nothing(stack, halves, config, folder / f"null-{subject.name}", watch)
     asked: list[Audit] = [
         reality,
-        Null(run=run, repeated=repeated),
+        Null(run=run, repeated=nothing.run),
         confirmation,
         Agreement(read=read, seed=seed),
     ]
     states = None if run is None else clusters_of(run, None, seed)
     if states is not None and states.are_states:
-        several = apart(stack, halves, states) if len(states.medoids) > 1 else None
-        asked.append(Classes(distinctness=several, nothing=made_of_nothing, seed=seed))
+        several = None
+        if len(states.medoids) > 1:
+            several = distinctness(told(stack, halves, states, seed), states.labels)
+        asked.append(Classes(distinctness=several, nothing=nothing.most_distinct, seed=seed))
     return asked
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A run repeated on replicas of its data in which particles do not differ.
+
+    Args:
+        stack: The data.
+        halves: Models of each half.
+        config: The run's own options.
+        folder: Where the runs belong; a number is added.
+        watch: Told of the progress of each, by name.
+    """
+
+    stack: ParticleStack
+    halves: tuple[Half, Half]
+    config: TrainConfig
+    folder: Path
+    watch: Callable[[str], Watch]
+
+    def images(self, number: int) -> ParticleStack:
+        """The replica of a number."""
+        return homogeneous(self.stack, self.halves, self.config.session.seed + number)
+
+    def run(self, number: int) -> Run:
+        """The run on it; one that is finished is kept."""
+        same, path = self.images(number), self.folder.with_name(f"{self.folder.name}-{number}")
+        watch = self.watch(f"without differences, {number + 1}")
+        return trained(opened(path, self.config, same), path, self.config, same, watch)
+
+    def most_distinct(self, number: int) -> float:
+        """What the most distinct state that it makes there gains; zero if it makes none."""
+        seed = self.config.session.seed
+        states = clusters_of(self.run(number), None, seed)
+        if not states.are_states or len(states.medoids) < 2:
+            return 0.0
+        same = self.images(number)
+        pair = told(same, showing(self.halves, same), states, seed)
+        gains = distinctness(pair, states.labels)
+        return max(float(gain.mean()) for gain in gains.values())
+
+
+def told(
+    stack: ParticleStack, halves: tuple[Half, Half], states: Clusters, seed: int
+) -> tuple[Claim, Claim]:
+    """What the labels of states foretell of the other half.
+
+    Args:
+        stack: All particles.
+        halves: Models of each half.
+        states: Of the particles.
+        seed: Fixes draws.
+
+    Returns:
+        One claim per half.
+    """
+    latents = indicators(states.labels)
+    return claims(stack, halves, latents, seed, latents.shape[1])
