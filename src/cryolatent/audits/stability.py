@@ -199,6 +199,9 @@ class Stability(Audit):
         speaking = [n for n, member in enumerate(self.members) if member.z.shape[1]]
         silent = [m.name for m in self.members if not m.z.shape[1]]
         quiet = f" No heterogeneity in {', '.join(silent)}." if silent else ""
+        sizes = [f"{m.name} {m.z.shape[1]}" for m in self.members]
+        if len({m.z.shape[1] for m in self.members}) > 1:
+            quiet += f" Dimensions: {', '.join(sizes)}."
         if len(speaking) == 1:
             return self.finding("inconclusive", particles=particles, note=ALONE)
         rng = np.random.default_rng(self.seed)
