@@ -93,6 +93,32 @@ def test_a_training_cut_short_ends_as_one_that_was_not(
     assert torch.equal(first.beliefs.moved, second.beliefs.moved)
 
 
+def test_a_search_may_begin_from_the_poses_of_another(
+    stack: ParticleStack, run: Run, tmp_path: Path
+) -> None:
+    lost, before = off_by(stack.poses.rotations, stack) > 20, run.latents().beliefs
+    assert before is not None
+    config = run.config.changed(poses_from=run.path, seed=1)
+    begun = begin(tmp_path / "run", config, stack, Watch())
+    assert str(run.path) in Run.open(begun.path).manifest.parents
+    tensors = begun.checkpoint().tensors
+    both = torch.where(
+        tensors["placing.lost"][:, None], tensors["placing.moves"], tensors["corrections.moved"]
+    )
+    torch.testing.assert_close(both, before.moved)
+    train(begun, stack)
+    after = Run.open(begun.path).latents().beliefs
+    assert after is not None
+    off = off_by(after.refined(stack.poses, 9.0).rotations, stack)
+    assert (off[lost] < 6).float().mean() > 0.95
+    assert (off < 6).float().mean() > 0.97
+    with pytest.raises(InputError, match="doubted something else"):
+        other = config.changed(pose_search="local")
+        begin(tmp_path / "other", other, stack, Watch())
+    with pytest.raises(InputError, match="another content"):
+        begin(tmp_path / "other", config, small_stack(tmp_path / "data"), Watch())
+
+
 def test_what_is_not_searched_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="global with symmetry C2"):
         TrainConfig.of(pose_search="global", symmetry="C2")

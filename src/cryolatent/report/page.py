@@ -108,6 +108,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
         loss_charts,
         noise_chart,
     )
+    from cryolatent.report.found import found_cards
     from cryolatent.report.maps import latent_maps
 
     shades = cluster_shades(findings)
@@ -146,6 +147,7 @@ def context(findings: Sequence[Findings], page: str) -> dict[str, Any]:
             for f in findings
             if (said := said_of_inputs(f.run))
         ],
+        "found": found_cards(findings),
         "choices": choice_charts(findings),
         "noise": noise_chart(findings),
         "cards": [cluster_cards(f, shade) for f, shade in zip(findings, shades, strict=True)],

@@ -13,7 +13,7 @@ from cryolatent.physics.devices import device_named
 from cryolatent.runs.manifest import Manifest
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import as_shown, build, method_of, setting_of
-from cryolatent.sessions.warm import start
+from cryolatent.sessions.warm import begun_poses, start
 from cryolatent.train import Watch, free_threads, processor_threads
 from cryolatent.train import train as train_system
 from cryolatent.train.loop import first_checkpoint
@@ -51,7 +51,9 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     threads = session.threads or free_threads()
     table = start(system, options, shown)
     checkpoint = first_checkpoint(system, shown, method, setting)
-    parents = (str(parent),) if (parent := options.parent) else ()
+    checkpoint.tensors.update(begun_poses(options, shown))
+    others = options.parent, getattr(options.method, "poses_from", None)
+    parents = tuple(str(parent) for parent in others if parent)
     device = str(named_device(session.device))
     manifest = Manifest.of(shown, session.seed, threads, parents, device)
     return Run.create(path, config, manifest, checkpoint, table, levels)

@@ -11,8 +11,10 @@ from cryolatent.errors import InputError
 from cryolatent.models import DiagonalNormal, Distribution, Posterior
 from cryolatent.models.latents import Latents, Rows
 from cryolatent.models.system import System
+from cryolatent.runs.inputs import nuisances_of
 from cryolatent.runs.run import Run
 from cryolatent.sessions.systems import restore
+from cryolatent.train.em.corrections import Corrections
 
 RANDOM_LOC = (-0.05, 1.494)
 RANDOM_LOG_VAR = (-5.47, 0.715)
@@ -70,6 +72,45 @@ def start(system: System, config: TrainConfig, stack: Source) -> Rows | None:
             posterior.set_rows(DiagonalNormal(narrow.loc, torch.full_like(narrow.loc, log_var)))
     begun = posterior.rows()
     return None if begun is None else Rows(stack.ids, begun)
+
+
+def begun_poses(config: TrainConfig, stack: Source) -> dict[str, Tensor]:
+    """What a search knows of poses when it begins from those of a finished run.
+
+    Fewer shells than that run looked at say nothing new, so poses stay until the last.
+
+    Args:
+        config: Resolved options.
+        stack: The particles of the new run.
+
+    Returns:
+        Tensors of a checkpoint; none if no run is named.
+
+    Raises:
+        InputError: If the run is of another file, or doubted something else.
+    """
+    path = getattr(config.method, "poses_from", None)
+    if path is None:
+        return {}
+    run = Run.open(path)
+    run.check_input(stack)
+    beliefs, nuisances = run.latents().beliefs, nuisances_of(run)
+    mine, theirs = (
+        [getattr(method, name, None) for name in ("pose_search", "trust")]
+        for method in (config.method, run.config.method)
+    )
+    if beliefs is None or nuisances is None or mine != theirs:
+        raise InputError(
+            path,
+            "a run that doubted something else",
+            "the same `pose_search` and `trust`, and poses that are doubted",
+            "Give another run, or its options.",
+        )
+    shells = min(run.manifest.shells, stack.geometry.shells)
+    corrections, placing = Corrections.of(beliefs, shells, probability=nuisances.lost)
+    tensors = {f"corrections.{name}": t for name, t in corrections.to_tensors().items()}
+    tensors |= {f"search.{name}": t for name, t in nuisances.to_tensors(shells).items()}
+    return tensors | {f"placing.{name}": t for name, t in vars(placing).items()}
 
 
 def random_rows(

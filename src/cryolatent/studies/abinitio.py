@@ -3,20 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from cryolatent.analysis.export import export_poses
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack, open_particles, scan
-from cryolatent.data.adequacy import too_little
 from cryolatent.data.contrast import warn_of_contrast
 from cryolatent.errors import InputError
 from cryolatent.io import write_volume
 from cryolatent.io.files import write_text_atomically
+from cryolatent.runs.found import FILE, PosesFound
 from cryolatent.runs.run import Run
 from cryolatent.sessions.training import named_device, opened, radius_pixels, trained
 from cryolatent.train import Watch, free_threads, processor_threads
-from cryolatent.train.abinitio.search import AbInitio, AbInitioSearch
+from cryolatent.train.abinitio.search import AbInitioSearch
 
 KINDS = (".star", ".cs")
 SHIFT_SHARE = 0.03
@@ -25,74 +23,6 @@ SHIFT_SHARE = 0.03
 WIDE = {"angle_error": 5.0, "shift_error": 1.0}
 """Widths of the prior about poses found, in degrees and pixels. A training reads the images that
 the poses come from: a width that it learned would count them twice."""
-
-SURE = 0.5
-"""Probability from which an orientation counts as found."""
-
-
-class PosesFound(BaseModel):
-    """What a search for poses came to.
-
-    Args:
-        source: The particle file.
-        seed: What it was asked to begin with.
-        particles: How many particles there are.
-        lacks: What there are too few of, particles or views.
-        certain: Share of particles of which one orientation has most of the probability.
-        starts: Log evidence per particle of each random start, in nats.
-        chosen: Which of them went on, counted from zero.
-        angstrom: Resolution at which poses were compared last.
-        evidence: Log evidence per particle there, in nats.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str
-    seed: int
-    particles: int
-    lacks: tuple[str, ...]
-    certain: float
-    starts: tuple[float, ...]
-    chosen: int
-    angstrom: float
-    evidence: float
-
-    @staticmethod
-    def of(found: AbInitio, stack: ParticleStack, seed: int) -> "PosesFound":
-        """Sum up a search.
-
-        Args:
-            found: What it found.
-            stack: The particles.
-            seed: Its seed.
-
-        Returns:
-            What is kept of it.
-        """
-        side = stack.disc.box * stack.pixel_size_angstrom
-        return PosesFound(
-            source=str(stack.source.resolve()),
-            seed=seed,
-            particles=len(stack),
-            lacks=tuple(too_little(replace(stack, poses=found.poses))),
-            certain=float((found.certainty >= SURE).float().mean()),
-            starts=found.starts,
-            chosen=found.chosen,
-            angstrom=side / found.shells,
-            evidence=found.evidence,
-        )
-
-    def words(self) -> list[str]:
-        """What was found, in sentences."""
-        evidence = ", ".join(f"{value:.2f}" for value in self.starts)
-        best = f"start {self.chosen + 1} of {len(self.starts)} explains the images best"
-        return [
-            f"{self.particles} particles, one orientation clear for {100 * self.certain:.0f} % of "
-            f"them at {self.angstrom:.1f} Å",
-            f"{best} (evidence per particle: {evidence} nats)",
-            *self.lacks,
-            "the hand cannot be known from images: map and poses may be the mirror image's",
-        ]
 
 
 def open_unposed(path: Path, config: TrainConfig) -> ParticleStack:
@@ -167,7 +97,7 @@ def search_poses(
     write_volume(folder / "map.mrc", found.volume.numpy(), stack.pixel_size_angstrom)
     result = PosesFound.of(found, stack, session.seed)
     # last, for it says that the rest is there
-    write_text_atomically(folder / "abinitio.json", result.model_dump_json(indent=2) + "\n")
+    write_text_atomically(folder / FILE, result.model_dump_json(indent=2) + "\n")
     return result
 
 
@@ -221,12 +151,11 @@ def image_folder(stack: ParticleStack) -> Path:
 
 
 def _kept(folder: Path, stack: ParticleStack, starts: int, seed: int) -> PosesFound | None:
-    path = folder / "abinitio.json"
-    if not path.exists():
+    kept = PosesFound.read(folder)
+    if kept is None:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(folder, "something there", "a new folder", "Choose another -o.")
         return None
-    kept = PosesFound.model_validate_json(path.read_text())
     same = kept.source == str(stack.source.resolve()) and kept.particles == len(stack)
     if not same or (kept.seed, len(kept.starts)) != (seed, starts):
         raise InputError(

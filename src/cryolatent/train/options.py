@@ -66,6 +66,10 @@ class EmOptions(MethodOptions):
     by an error that is learned; or everywhere, for data in which some recorded orientations have
     nothing to do with the image. (Without recorded poses: cryolatent abinitio.)"""
 
+    poses_from: Path | None = None
+    """Finished run on the same particle file, which doubted the same, from whose refined poses,
+    contrasts and probabilities the search begins; the priors stay about what is recorded."""
+
     trust: tuple[Literal["all", "rotations", "shifts", "contrast", "particles"], ...] | None = None
     """What is believed as it is recorded; else how wrong it is is learned: poses are integrated out
     and refined, contrasts too, and images that show no particle are told apart."""

@@ -1,13 +1,17 @@
 """What is known of every image's pose and of every particle's contrast, so far."""
 
 from dataclasses import dataclass, replace
+from math import radians
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cryolatent.data import FilteredImages, ParticleStack
+from cryolatent.data import FilteredImages, ParticleStack, Placing
+from cryolatent.models.beliefs import Beliefs
+from cryolatent.models.everywhere import SPACING_DEGREES
 from cryolatent.models.hypothesis import ERRORS, Explained, moved_on
+from cryolatent.models.nuisances import LOG_FOUND
 from cryolatent.physics import SHIFTS, TURNS, FourierDisc
 from cryolatent.train.randomness import seeded
 
@@ -50,6 +54,29 @@ class Corrections:
         zeros = torch.zeros(observations, ERRORS, ERRORS, device=device)
         one = torch.tensor([1.0, 0.0], device=device)
         return Corrections(zeros[:, 0], zeros, one.repeat(n, 1), one[0].repeat(n))
+
+    @staticmethod
+    def of(beliefs: Beliefs, shells: int, *, probability: float) -> tuple["Corrections", Placing]:
+        """What a finished run believes.
+
+        Args:
+            beliefs: Of all particles of the stack.
+            shells: Last shell that it looked at.
+            probability: That a recorded orientation says nothing, by that run. If that is not 0,
+                poses further from the recorded one than a cell of the grid were found elsewhere.
+
+        Returns:
+            Corrections, and where images are looked at.
+        """
+        moved, share = beliefs.moved, beliefs.probability
+        lost = moved[:, TURNS].norm(dim=1) > radians(SPACING_DEGREES)
+        lost = lost & (probability > 0)
+        contrast = torch.stack([beliefs.contrast, beliefs.contrast_error.square()], dim=-1)
+        floor = ROUNDING * torch.eye(ERRORS)
+        spread = torch.linalg.cholesky_ex(beliefs.covariance + floor).L
+        here, there = torch.tensor([1 - probability, probability]).log()
+        placing = Placing(moved * lost[:, None], lost, torch.where(lost, there + LOG_FOUND, here))
+        return Corrections(moved * ~lost[:, None], spread, contrast, share, shells), placing
 
     def about(self, part: FilteredImages) -> tuple[Tensor, Tensor]:
         """Where images are expanded about: moves, and contrasts."""
