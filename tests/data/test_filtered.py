@@ -15,7 +15,7 @@ from cryolatent.data import (
     FilteredTogether,
     ParticleStack,
 )
-from cryolatent.errors import InputError
+from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.decoders.coefficients import Linear
 from cryolatent.physics import FourierDisc, view_order
 
@@ -139,6 +139,17 @@ def test_sets_together_hold_all(single: ParticleStack) -> None:
     found = joined(parts, "index").tolist()
     assert sorted(found[: len(first)]) == first.tolist()
     assert sorted(found[len(first) :]) == second.tolist()
+
+
+def test_pixels_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    stack = small_stack(tmp_path / "data", particles=24)
+    file = stack.source.with_suffix(".mrcs")
+    pixels = np.memmap(file, "<f4", "r+", 1024, (24, 16, 16))
+    pixels[7, 3, 3] = np.nan
+    pixels.flush()
+    wanted = rf"{file.name}, image 8: particle {stack.ids[7]} has pixels that are not finite"
+    with pytest.raises(NonFiniteError, match=wanted):
+        FilteredStack(stack, torch.arange(24)).read()
 
 
 def test_held_out_share_follows_the_seed(single: ParticleStack) -> None:

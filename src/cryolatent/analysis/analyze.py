@@ -1,5 +1,6 @@
 """Analyse a finished run: maps, states or clusters, volumes, and the truth where it is known."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,14 +69,12 @@ def analyze(
         InputError: If the run is not finished or has fewer than three particles, the truth is
             not of its particles, the halves' states are not the run's, or a mask does not fit.
     """
+    _check_writable(run.path)
     latents = run.latents()
     run.check_tables()
     if len(latents.ids) < 3:
         raise InputError(run.path, f"{len(latents.ids)} particles", "at least 3", "Train on more.")
-    matched = None
-    if truth is not None:
-        loaded = Truth.load(truth)
-        matched = Matched(loaded, loaded.match(latents.ids, run.path))
+    matched = None if truth is None else _matched(run, truth, latents)
     advance = stage("states", 1)
     groups = clusters_of(run, clusters, seed)
     advance(1)
@@ -133,6 +132,17 @@ def analyze(
     )
     write_summary(run, summary)
     return summary
+
+
+def _check_writable(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        way_out = f"Analyse a copy: cp -r --no-preserve=mode {path} COPY"
+        raise InputError(path, "a run that cannot be written to", "one that can", way_out)
+
+
+def _matched(run: Run, truth: Path, latents: Latents) -> Matched:
+    loaded = Truth.load(truth)
+    return Matched(loaded, loaded.match(latents.ids, run.path))
 
 
 def _mean(values: Tensor | None) -> Estimate | None:

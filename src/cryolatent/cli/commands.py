@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from cryolatent import __version__
 from cryolatent.cli.audit import audit
+from cryolatent.cli.doctor import doctor
 from cryolatent.cli.exploring import explore
 from cryolatent.cli.halves import halves
 from cryolatent.cli.importing import importing
@@ -33,6 +34,7 @@ READING_DEFAULTS, INFER_DEFAULTS = ReadingConfig(), InferConfig()
 TABLES_DEFAULTS, PREPARE_DEFAULTS = TablesConfig(), PrepareConfig()
 app.command(mnist)
 app.command(abinitio)
+app.command(doctor)
 app.command(halves)
 app.command(audit)
 app.command(explore)
@@ -182,11 +184,11 @@ def train(
     """
     from cryolatent.analysis.words import found
     from cryolatent.cli.progress import tell, training_watch
-    from cryolatent.cli.training import resume_run
+    from cryolatent.cli.training import resumable, resume_run
     from cryolatent.data import open_particles
     from cryolatent.data.adequacy import too_little
     from cryolatent.runs.run import Run
-    from cryolatent.sessions.training import begin
+    from cryolatent.sessions.training import begin, verified
     from cryolatent.sessions.training import train as run_training
 
     asked = given(options)
@@ -197,9 +199,10 @@ def train(
             "particles or --resume",
             "See --help.",
         )
-    with training_watch() as watch:
+    with resumable(output), training_watch() as watch:
         if particles is None:
             run, stack = resume_run(output, asked)
+            verified(stack, watch)
         else:
             base = None if config is None else TrainConfig.from_toml(config)
             wanted = TrainConfig.of(asked) if base is None else base.changed(asked)

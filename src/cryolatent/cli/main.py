@@ -1,6 +1,9 @@
 """The entry point: exit codes and errors."""
 
+import errno
 import io
+import re
+import shlex
 import signal
 import sys
 import traceback
@@ -14,7 +17,11 @@ from cryolatent.cli.commands import app
 from cryolatent.cli.helping import HELP_ALL, show_all
 from cryolatent.errors import CryolatentError, InputWarning, with_flags
 
-CONTINUE = "a training continues with --resume; a demo, a study and prepare with the same command"
+SMALLER = (
+    "Ask for less: a smaller --memory (exact posteriors) or --batch-size (networks), fewer "
+    "--shells, images made smaller by cryolatent prepare --downsample."
+)
+"""What helps where there is not enough memory."""
 DONE, BAD_INPUT, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 4, 130, 143
 
 
@@ -56,7 +63,7 @@ def run(tokens: Sequence[str]) -> int:
         with shown_warnings():
             code = command(*bound.args, **bound.kwargs)
     except BaseException as error:
-        code, message = explain(error)
+        code, message = explain(error, tokens)
         print(f"cryolatent: {message}", file=sys.stderr)
         return code
     finally:
@@ -87,11 +94,13 @@ def shown_warnings() -> Iterator[None]:
         yield
 
 
-def explain(error: BaseException) -> tuple[int, str]:
+def explain(error: BaseException, tokens: Sequence[str]) -> tuple[int, str]:
     """Find the exit code and the line for what ended a command.
 
     Args:
-        error: What was raised; an unexpected error is printed with its traceback.
+        error: What was raised; an unexpected error is printed with its traceback. Its note, if it
+            has one, is the command that goes on.
+        tokens: Command line without the program's name, which goes on otherwise.
 
     Returns:
         Exit code and message.
@@ -101,21 +110,51 @@ def explain(error: BaseException) -> tuple[int, str]:
     """
     from cyclopts import CycloptsError
 
+    go_on = (*getattr(error, "__notes__", ()), shlex.join(["cryolatent", *tokens]))[0]
+    if lacks_memory(error):
+        return BAD_INPUT, f"not enough memory ({first_line(error)}). {SMALLER} To go on: {go_on}"
     match error:
         case CycloptsError():
             return BAD_INPUT, f"{usage_message(error)} See --help."
         case CryolatentError():
             return error.exit_code, with_flags(str(error))
         case OSError():
-            return BAD_INPUT, f"{error}. Check permissions and free space."
-        case KeyboardInterrupt():
-            return INTERRUPTED, f"interrupted; {CONTINUE}"
-        case Terminated():
-            return TERMINATED, f"terminated; {CONTINUE}"
+            return BAD_INPUT, f"{error}. Check permissions and free space; then: {go_on}"
+        case KeyboardInterrupt() | Terminated():
+            interrupted = isinstance(error, KeyboardInterrupt)
+            code, what = (INTERRUPTED, "interrupted") if interrupted else (TERMINATED, "terminated")
+            return code, f"{what}. To go on: {go_on}"
         case Exception():
             traceback.print_exception(error)
             return INTERNAL, "internal error; please report it with the lines above"
     raise error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error is one of a lack of memory, in the processor's or a device's.
+
+    Args:
+        error: What was raised; PyTorch tells it from others by its words alone.
+
+    Returns:
+        True for errors of Python, NumPy, PyTorch and the system.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    told = isinstance(error, RuntimeError) and re.search("alloc.* memory|out of memory", str(error))
+    return isinstance(error, MemoryError) or bool(told)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The line; the kind of error if it says nothing.
+    """
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def usage_message(error: Exception) -> str:

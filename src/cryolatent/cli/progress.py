@@ -1,5 +1,6 @@
 """Progress on the terminal: a bar where someone watches, a line per epoch elsewhere."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ FIRST = 1
 """Seconds before the first line of progress in a file."""
 QUIET = 10
 """Seconds between two lines of progress in a file."""
+STOPPING = b"\nfinishing the step and saving it; a second signal ends at once, without this step\n"
+STDERR = 2
 
 
 def tell(line: str) -> None:
@@ -145,7 +148,13 @@ def training_watch() -> Iterator["Watch"]:
 
         watch.stage = begin
         watch.epoch = lambda entry: tell(epoch_line(entry, str(meter)))
+        watch.stopping = _tell_of_stopping
         yield watch
+
+
+def _tell_of_stopping() -> None:
+    # not through the console, which the signal may have found in the middle of a line
+    os.write(STDERR, STOPPING)
 
 
 def epoch_line(entry: dict, far: str) -> str:

@@ -1,6 +1,8 @@
 """Continuing a run."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,24 @@ from cryolatent.sessions.training import check_trains
 
 FREE = ("epochs", "datadir", "memory", "relocate")
 """Options that may change when a run is continued."""
+
+
+@contextmanager
+def resumable(output: Path) -> Iterator[None]:
+    """Note on what ends a training early how it goes on: with --resume once there is a run.
+
+    Args:
+        output: The run's folder.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if (output / "manifest.json").exists():
+            error.add_note(shlex.join(["cryolatent", "train", "--resume", "-o", str(output)]))
+        raise
 
 
 def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleStack]:
@@ -42,7 +62,8 @@ def resume_run(output: Path, options: Mapping[str, Any]) -> tuple[Run, ParticleS
     moved = map(absolute_move, options.get("relocate", ()))
     wanted = run.relocated(tuple(moved)).config.resolved()
     wanted = wanted.changed({name: v for name, v in options.items() if name != "relocate"})
-    done = run.checkpoint().position["epoch"]
+    with run.locked():
+        done = run.checkpoint().position["epoch"]
     if options.get("epochs", done) < done:
         found = str(options["epochs"])
         raise InputError("--epochs", found, f"at least the {done} done", "Ask for more.")

@@ -12,6 +12,7 @@ from torch import Tensor
 from cryolatent.data.shell_store import BYTES, ShellStore
 from cryolatent.data.source import expanded
 from cryolatent.data.stack import ParticleStack
+from cryolatent.errors import NonFiniteError
 from cryolatent.physics import SHIFTS, TURNS, FourierDisc, displaced, turned, view_order
 from cryolatent.physics.devices import on_device
 from cryolatent.physics.grid import CPU
@@ -332,6 +333,7 @@ class FilteredStack(Filtered):
         # in the order of the file, as disks read best
         for some in torch.argsort(self.index).split(READ_AT_ONCE):
             part = FilteredImages.read(self.stack, self.index[some], disc)
+            _check_finite(part, self.stack)
             at, _ = expanded(self._offsets, some)
             store.write(at, part.images, part.weights)
             power[at] = part.power
@@ -359,6 +361,17 @@ class FilteredStack(Filtered):
         )
         placing = self._placing
         return part if placing is None else part.placed(placing.at(part.rows), disc)
+
+
+def _check_finite(part: FilteredImages, stack: ParticleStack) -> None:
+    bad = torch.nonzero(~part.power.isfinite().all(dim=1))
+    if len(bad):
+        at = int(bad[0, 0])
+        particle = stack.ids[int(part.index[part.owner[at]])]
+        raise NonFiniteError(
+            f"{stack.images.name(int(part.rows[at]))}: particle {particle} has pixels that are not "
+            "finite, or too large to square. Remove it or extract it again, and begin a new run."
+        )
 
 
 @dataclass

@@ -19,6 +19,7 @@ from cryolatent.data.stack import ParticleStack
 from cryolatent.errors import InputError
 from cryolatent.io.mrc import release
 from cryolatent.physics import CTF, Poses
+from cryolatent.progress import Advance, unwatched
 
 MANIFEST, INDEX, IMAGES = "manifest.json", "particles.parquet", "images.npy"
 KIND = "packed particles"
@@ -80,6 +81,9 @@ class PackedManifest(BaseModel):
 
     images_sha256: str
     """Hash of the hashes of the chunks of ``images.npy``."""
+
+    chunk_images: int | None = None
+    """Images of a chunk, but for the last; None in folders of before, which are not verified."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,30 @@ def open_packed(
         noise_groups=_groups(table) if noise_groups == AUTO else None,
     )
     return stack if manifest.images is None else stack.grouped(names)
+
+
+def verify_images(folder: Path, progress: Advance = unwatched) -> None:
+    """Read all packed images, and make sure that they are what was packed.
+
+    Args:
+        folder: What ``cryolatent prepare`` wrote.
+        progress: Called with the number of images read.
+
+    Raises:
+        InputError: If a byte of them is another.
+    """
+    manifest, path = read_manifest(folder), folder / IMAGES
+    if manifest.chunk_images is None:
+        return
+    images, whole = np.load(path, mmap_mode="r", allow_pickle=False), hashlib.sha256()
+    for first in range(0, len(images), manifest.chunk_images):
+        chunk = images[first : first + manifest.chunk_images]
+        whole.update(hashlib.sha256(chunk.data).digest())
+        progress(first + len(chunk))
+        release(images)
+    if whole.hexdigest() != manifest.images_sha256:
+        found = f"other images than were packed, SHA-256 {whole.hexdigest()[:12]}..."
+        raise InputError(path, found, f"{manifest.images_sha256[:12]}...", AGAIN)
 
 
 def file_digest(path: Path) -> str:

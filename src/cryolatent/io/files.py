@@ -1,6 +1,7 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,7 +52,11 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     try:
         save_file(tensors, path)
     except SafetensorError as error:
-        raise OSError(None, str(error), str(path)) from None
+        # the system's own number stands in its words alone
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise OSError(None, str(error), str(path)) from None
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
 
 
 def write_text_atomically(path: Path, text: str) -> None:

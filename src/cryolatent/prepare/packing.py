@@ -144,11 +144,12 @@ def pack(
             folder / PLAN,
             json.dumps(request | {"kept": kept.tolist(), "contrast_score": score}),
         )
+    parts = chunks(len(stack.images), max(part.frame.box for part in opened.parts))
     digest = write_images(
         folder,
         stack.images,
         packing.dtype,
-        chunks(len(stack.images), max(part.frame.box for part in opened.parts)),
+        parts,
         workers,
         stage("packing", len(stack.images)),
     )
@@ -166,6 +167,7 @@ def pack(
         contrast_score=score,
         index_sha256=file_digest(folder / INDEX),
         images_sha256=digest,
+        chunk_images=len(parts[0]),
     )
     write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     for part in (PLAN, JOURNAL):

@@ -107,7 +107,9 @@ def _write_columns(
     for name, column in (observed or {}).items():
         table[name] = column.numpy() if several is None else _lists(column, several)
     whole = pa.table(table)
-    write_atomically(path, lambda partial: void(pq.write_table(whole, partial)))
+    write_atomically(
+        path, lambda partial: void(pq.write_table(whole, partial, write_page_checksum=True))
+    )
 
 
 def _lists(column: Tensor, counts: Tensor) -> pa.ListArray:
@@ -118,7 +120,7 @@ def _lists(column: Tensor, counts: Tensor) -> pa.ListArray:
 def _read_columns(path: Path) -> tuple[np.ndarray, dict[str, Tensor], Int[Tensor, " n"]]:
     """Names, the other columns, and how many observations each particle has."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from None
     counts = torch.ones(len(table), dtype=torch.int64)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import (
@@ -23,13 +21,9 @@ from cryolatent.data import (
 )
 from cryolatent.data.packed import file_digest
 from cryolatent.errors import InputError
-from cryolatent.io.files import (
-    new_folder,
-    save_tensors,
-    write_atomically,
-    write_text_atomically,
-)
+from cryolatent.io.files import new_folder, write_text_atomically
 from cryolatent.models.latents import Latents, Rows
+from cryolatent.runs.checkpoints import mend, read_checkpoint, read_index, write_checkpoint
 from cryolatent.runs.latents import (
     damaged,
     read_latents,
@@ -42,7 +36,7 @@ from cryolatent.runs.trainer import trainer_of, trainer_text
 from cryolatent.train.choice import Choice
 from cryolatent.train.recorder import FINAL, SEARCHING, STATES, Checkpoint, Recorder
 
-KEEP, NOISE, LOCK = 2, "noise.json", ".lock"
+NOISE, LOCK = "noise.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -179,6 +173,11 @@ class Run(Recorder):
     def input(self) -> Path:
         """The particle file, where it is now."""
         return self.moves.find(self.manifest.input)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
 
     @property
     def analysis(self) -> Path:
@@ -330,7 +329,9 @@ class Run(Recorder):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training the run.
+        """Keep other processes from training the run, and mend what a killed one left behind.
+
+        A damaged newest checkpoint is warned of and removed if there is one before it.
 
         Yields:
             Nothing.
@@ -347,6 +348,10 @@ class Run(Recorder):
             stream.truncate(0)
             stream.write(trainer_text())
             stream.flush()
+            for kind in (".*.partial", "latents/.*.partial"):
+                for file in self.path.glob(kind):
+                    file.unlink()
+            mend(self.checkpoints)
             yield
 
     @property
@@ -361,18 +366,7 @@ class Run(Recorder):
             step: Steps made since the start.
             checkpoint: The state.
         """
-        folder = self.path / "checkpoints"
-        tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
-        name = f"step-{step:09d}.safetensors"
-        write_atomically(folder / name, lambda partial: save_tensors(tensors, partial))
-        index = self._index()
-        entries = [entry for entry in index if entry["step"] != step]
-        entry = {"step": step, "file": name, "position": checkpoint.position}
-        entries.append(entry | {"z_dim": checkpoint.z_dim})
-        text = json.dumps({"checkpoints": entries[-KEEP:]}, indent=2)
-        write_text_atomically(folder / "index.json", text)
-        for entry in entries[:-KEEP]:
-            (folder / entry["file"]).unlink(missing_ok=True)
+        write_checkpoint(self.checkpoints, step, checkpoint)
 
     def checkpoint(self, step: int | None = None) -> Checkpoint:
         """Read a checkpoint.
@@ -384,38 +378,16 @@ class Run(Recorder):
             The state.
 
         Raises:
-            InputError: If that checkpoint is not there.
+            InputError: If that checkpoint is not there, or is not what was written.
         """
-        entries = {entry["step"]: entry for entry in self._index()}
-        step = max(entries, default=0) if step is None else step
-        path = self.path / "checkpoints"
-        if step not in entries:
-            raise InputError(
-                path,
-                f"checkpoints of steps {sorted(entries)}",
-                f"the checkpoint of step {step}",
-                "Begin a new run.",
-            )
-        entry = entries[step]
-        try:
-            tensors = load_file(path / entry["file"])
-        except (OSError, SafetensorError) as error:
-            raise damaged(path / entry["file"], error) from None
-        return Checkpoint(tensors, entry["position"], entry.get("z_dim"))
+        return read_checkpoint(self.checkpoints, step)
 
     @property
     def z_dim(self) -> int:
         """Number of latent dimensions: the one chosen by a search, or else the one asked for."""
-        found = [entry.get("z_dim") for entry in self._index()]
+        found = [entry.get("z_dim") for entry in read_index(self.checkpoints)]
         chosen = found[-1] if found else None
         return self.config.posterior.z_dim if chosen in (None, SEARCHING) else chosen
-
-    def _index(self) -> list[dict[str, Any]]:
-        path = self.path / "checkpoints" / "index.json"
-        try:
-            return json.loads(path.read_text())["checkpoints"] if path.exists() else []
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise damaged(path, error) from None
 
     def write_choices(self, choices: list[Choice]) -> None:
         """Write ``choices.json``.

@@ -1,5 +1,6 @@
 """Runs begun and continued."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import NoiseLevels, ParticleStack, Source, scan
 from cryolatent.data.contrast import warn_of_contrast
+from cryolatent.data.packed import is_packed, verify_images
 from cryolatent.errors import InputError, NonFiniteError
 from cryolatent.models.setting import Setting
 from cryolatent.physics.devices import device_named
@@ -41,6 +43,7 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     options = config.resolved()
     # what cannot be shown is said before anything is read
     shown = as_shown(options, source)
+    verified(source, watch)
     if isinstance(source, ParticleStack):
         warn_of_contrast(source)
     setting, levels = measured(options, shown, watch or Watch())
@@ -57,6 +60,22 @@ def begin(path: Path, config: TrainConfig, source: Source, watch: Watch | None =
     device = str(named_device(session.device))
     manifest = Manifest.of(shown, session.seed, threads, parents, device)
     return Run.create(path, config, manifest, checkpoint, table, levels)
+
+
+def verified(source: Source, watch: Watch | None = None) -> None:
+    """Make sure that packed particles are what was packed; others carry no checksum.
+
+    Args:
+        source: The examples.
+        watch: Told of the progress.
+
+    Raises:
+        InputError: If they are not.
+    """
+    if isinstance(source, ParticleStack) and is_packed(source.source):
+        watch = watch or Watch()
+        watch.stage("verifying images", len(source.images))
+        verify_images(source.source, watch.advance)
 
 
 def opened(path: Path, config: TrainConfig, source: Source) -> Run | None:
@@ -156,7 +175,9 @@ def train(run: Run, source: Source, watch: Watch | None = None) -> None:
             source = levelled(source, run.noise_levels())
             train_system(system, as_shown(options, source), method, run, watch)
         except BaseException as error:
-            run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
+            # on a full disk nothing more can be written, and the error says so
+            with suppress(OSError):
+                run.set_status("failed" if isinstance(error, NonFiniteError) else "interrupted")
             raise
         run.set_status("finished")
 

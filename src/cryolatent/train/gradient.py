@@ -31,6 +31,7 @@ from cryolatent.train.options import GradientOptions
 from cryolatent.train.progress import Progress, Stopwatch, Watch
 from cryolatent.train.randomness import epoch_order, seeded
 from cryolatent.train.recorder import Checkpoint, Recorder
+from cryolatent.train.stopping import stopping
 
 
 class Gradient(Method):
@@ -90,31 +91,35 @@ class Gradient(Method):
         keep_freed_memory()
         stopwatch, saved = Stopwatch(progress), time.monotonic()
         watch.stage("training", options.epochs * len(source))
-        while progress.epoch < options.epochs:
-            loss_of = self.objective_at(progress.epoch)
-            order = epoch_order(len(source), self.seed, progress.epoch)
-            for index in order.split(options.batch_size)[progress.batch :]:
-                batch = self.batch(system, source, index, progress)
-                generator = seeded(self.seed, progress.step)
-                terms = step(loss_of, batch, system, optimisers, generator)
-                check_finite(terms, batch, source, progress)
-                progress.count(terms)
-                watch.advance(progress.epoch * len(source) + progress.batch * options.batch_size)
-                if time.monotonic() - saved > 60 * options.checkpoint_minutes:
-                    stopwatch.lap()
-                    save(recorder, system, optimisers, progress)
-                    saved = time.monotonic()
-            system.model.likelihood.refit()
-            stopwatch.lap()
-            entry = epoch_entry(progress, len(source), system)
-            if source.geometry.shells:
-                shells = source.geometry.shells
-                entry["shells"] = last_shell(shells, options.marching, progress.epoch)
-            recorder.log(entry)
-            watch.epoch(entry)
-            progress.next_epoch()
-            save(recorder, system, optimisers, progress)
-            saved = time.monotonic()
+        with stopping(watch.stopping) as stop:
+            while progress.epoch < options.epochs:
+                loss_of = self.objective_at(progress.epoch)
+                order = epoch_order(len(source), self.seed, progress.epoch)
+                for index in order.split(options.batch_size)[progress.batch :]:
+                    batch = self.batch(system, source, index, progress)
+                    generator = seeded(self.seed, progress.step)
+                    terms = step(loss_of, batch, system, optimisers, generator)
+                    check_finite(terms, batch, source, progress)
+                    progress.count(terms)
+                    watch.advance(
+                        progress.epoch * len(source) + progress.batch * options.batch_size
+                    )
+                    if stop.asked or time.monotonic() - saved > 60 * options.checkpoint_minutes:
+                        stopwatch.lap()
+                        save(recorder, system, optimisers, progress)
+                        saved = time.monotonic()
+                    stop.obey()
+                system.model.likelihood.refit()
+                stopwatch.lap()
+                entry = epoch_entry(progress, len(source), system)
+                if source.geometry.shells:
+                    shells = source.geometry.shells
+                    entry["shells"] = last_shell(shells, options.marching, progress.epoch)
+                recorder.log(entry)
+                watch.epoch(entry)
+                progress.next_epoch()
+                save(recorder, system, optimisers, progress)
+                saved = time.monotonic()
         recorder.write_latents(infer(system, source, self.seed, watch))
         return system
 

@@ -54,11 +54,14 @@ class Watch:
         stage: Called with a stage's name and its number of units.
         advance: Called with the number of units done.
         epoch: Called with each finished epoch's log entry.
+        stopping: Called when a signal has come and the step is still to be finished and saved;
+            between any two instructions, so it may print but not through a buffer.
     """
 
     stage: Callable[[str, int], None] = lambda name, total: None
     advance: Callable[[int], None] = lambda done: None
     epoch: Callable[[dict], None] = lambda entry: None
+    stopping: Callable[[], None] = lambda: None
 
 
 def _clock() -> tuple[float, float]:

@@ -45,6 +45,7 @@ from cryolatent.train.method import Method
 from cryolatent.train.options import EmOptions
 from cryolatent.train.progress import Progress, Stopwatch, Watch
 from cryolatent.train.recorder import SEARCHING, STATES, Checkpoint, Recorder
+from cryolatent.train.stopping import stopping
 
 LEAST_HELD = 2
 LATE_PASSES = 3
@@ -147,11 +148,13 @@ class ExpectationMaximisation(Method):
         effort = [0, *accumulate(step.effort for step in plan)]
         watch.stage("searching", effort[-1])
         watch.advance(effort[progress.batch])
-        while progress.batch < len(plan):
-            state = plan[progress.batch].work(state)
-            progress.batch += 1
-            watch.advance(effort[progress.batch])
-            work.save(state)
+        with stopping(watch.stopping) as stop:
+            while progress.batch < len(plan):
+                state = plan[progress.batch].work(state)
+                progress.batch += 1
+                watch.advance(effort[progress.batch])
+                work.save(state)
+                stop.obey()
         if state is None:
             raise ValueError("an empty plan")
         main, states = work.systems(state)
