@@ -201,4 +201,4 @@ def test_halves_of_other_particles_are_refused(
 
 
 def audited(run: Path, out: Path) -> int:
-    return command(["audit", str(run), "-o", str(out), "--with-controls"])
+    return command(["audit", str(run), "-o", str(out), "--with-controls", "--replicas", "2"])

@@ -11,7 +11,7 @@ from cryolatent.audits.base import Audit
 from cryolatent.audits.classes import Classes, distinctness, indicators
 from cryolatent.audits.confirmation import Confirmation
 from cryolatent.audits.halves import Agreement, Reality
-from cryolatent.audits.null import Null
+from cryolatent.audits.null import REPLICAS, Null
 from cryolatent.config.training import TrainConfig
 from cryolatent.data import ParticleStack
 from cryolatent.runs.run import Run
@@ -29,6 +29,7 @@ def controls(
     folder: Path,
     *,
     run: Run | None = None,
+    replicas: int = REPLICAS,
     watch: Callable[[str], Watch] = lambda name: Watch(),
 ) -> list[Audit]:
     """Train models of each half of the particles, and prepare what is asked of them.
@@ -39,6 +40,7 @@ def controls(
         config: Options of a run of them, which give how they are read.
         folder: Where the controls' runs belong; what is finished there is kept.
         run: The subject's run, if it is one of this program.
+        replicas: How many times it is repeated on particles that do not differ.
         watch: Told of the progress of each, by name.
 
     Returns:
@@ -73,7 +75,7 @@ def controls(
     nothing = Nothing(stack, halves, config, folder / f"null-{subject.name}", watch)
     asked: list[Audit] = [
         reality,
-        Null(run=run, repeated=nothing.run),
+        Null(run=run, repeated=nothing.run, replicas=replicas),
         confirmation,
         Agreement(read=read, seed=seed),
     ]
@@ -82,7 +84,11 @@ def controls(
         several = None
         if len(states.medoids) > 1:
             several = distinctness(told(stack, halves, states, seed), states.labels)
-        asked.append(Classes(distinctness=several, nothing=nothing.most_distinct, seed=seed))
+        asked.append(
+            Classes(
+                distinctness=several, nothing=nothing.most_distinct, replicas=replicas, seed=seed
+            )
+        )
     return asked
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 
@@ -13,6 +14,7 @@ def audit(
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     with_controls: bool = False,
+    replicas: Annotated[int, Parameter(validator=Number(gte=2))] = 5,
     others: Annotated[tuple[Path, ...], Parameter(name="--with", consume_multiple=True)] = (),
     relocate: Annotated[tuple[str, ...], Parameter(negative="")] = (),
 ) -> int:
@@ -41,6 +43,8 @@ def audit(
     with_controls
         Train models of each half, and replicas where they decide something: three to ten times the
         cost of one exact run of these particles.
+    replicas
+        How many times the run is repeated on particles that do not differ; few say little.
     others
         Finished runs of the same particles, which are found by their names. The group of each
         particle in every run and how much they differ go to OUTPUT/stability.parquet.
@@ -83,7 +87,15 @@ def audit(
             audits += [InferenceGap()]
             own = opened if opened.config.method.trains else None
             audits = [
-                *controls(subject, stack, opened.config, folder, run=own, watch=named),
+                *controls(
+                    subject,
+                    stack,
+                    opened.config,
+                    folder,
+                    run=own,
+                    replicas=replicas,
+                    watch=named,
+                ),
                 *audits,
             ]
         findings = []
