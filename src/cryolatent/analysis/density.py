@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cryolatent.analysis.map_details import LatentDensity
 from cryolatent.io.files import void, write_atomically
-from cryolatent.models.distributions import DiagonalNormal, Distribution
+from cryolatent.models.distributions import Distribution
 from cryolatent.models.latents import Latents
 from cryolatent.models.mixture import likelihood_terms
 from cryolatent.progress import Stage, silent
@@ -176,9 +176,10 @@ def covariance_of(posterior: Distribution) -> Float[Tensor, "n zdim zdim"] | Non
     Returns:
         One per particle; None of a kind that has none.
     """
-    if isinstance(posterior, DiagonalNormal):
-        return torch.diag_embed(posterior.log_var.exp())
-    return posterior.covariance_or_none
+    if posterior.is_discrete or not posterior.is_bound:
+        return None
+    full = posterior.covariance_or_none
+    return torch.diag_embed(posterior.as_diagonal().log_var.exp()) if full is None else full
 
 
 def _positive(gram: Float[Tensor, "n z z"]) -> Float[Tensor, "n z z"]:

@@ -12,7 +12,7 @@ from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
 from cryolatent.audits.base import Audit
 from cryolatent.audits.halves import announces
 from cryolatent.audits.reading import cannot_reread, chosen_particles, reread
-from cryolatent.models.distributions import Distribution, OneOf
+from cryolatent.models.distributions import Distribution
 from cryolatent.runs.finding import Estimate, Finding, Table, p_beyond, verdict_about
 from cryolatent.sessions.subject import Need, Subject
 
@@ -187,8 +187,8 @@ def aggregate(q: Distribution, seed: int = 0) -> Estimate:
         Aggregate posterior: Hoffman and Johnson 2016, "ELBO surgery".
     """
     mean = q.mean.double().numpy()
-    if isinstance(q, OneOf):
-        prior = q.log_weights[0].double().exp().numpy()
+    if q.is_discrete:
+        prior = q.prior_mean.double().numpy()
         return bootstrap(
             lambda rows: 1 - 0.5 * float(np.abs(mean[rows].mean(axis=0) - prior).sum()),
             len(mean),

@@ -39,6 +39,11 @@ class Distribution(ABC):
         return None
 
     @property
+    def prior_mean(self) -> Float[Tensor, " zdim"]:
+        """Expected latent before an image is seen."""
+        return torch.zeros_like(self.mean[:1]).sum(0)
+
+    @property
     def covariance_or_none(self) -> Float[Tensor, "n zdim zdim"] | None:
         """Full covariances, where the distribution has them."""
         return None
@@ -260,6 +265,11 @@ class OneOf(Distribution):
     def mean(self) -> Float[Tensor, "n k"]:
         """Expected latents: the shares."""
         return self.shares
+
+    @property
+    def prior_mean(self) -> Float[Tensor, " k"]:
+        """Prior probabilities of the states."""
+        return self.log_weights[0].exp()
 
     @property
     def certainty(self) -> Float[Tensor, " n"]:

@@ -16,8 +16,6 @@ class LikelihoodOptions(Options):
 class GaussianOptions(LikelihoodOptions):
     """Gaussian noise in Fourier space, one variance per shell."""
 
-    common: ClassVar[frozenset[str]] = frozenset({"contrast_spread"})
-
     contrast_spread: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Standard deviation of the particles' contrast about 1, which is averaged over."""
 
