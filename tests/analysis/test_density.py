@@ -85,6 +85,12 @@ def test_clusters_in_many_dimensions_have_their_shares() -> None:
     assert abs(float(share) - float(first.float().mean())) < 0.03
 
 
+def test_particles_that_are_alike_or_few_are_no_error() -> None:
+    alike = latents_of(torch.zeros(200, 2), torch.full((2,), 1e-4))
+    assert deconvolved(alike) is not None
+    assert deconvolved(latents_of(torch.zeros(40, 2), torch.ones(2))) is None
+
+
 def test_points_have_no_likelihood() -> None:
     zeros = torch.zeros(5)
     points = Latents(np.arange(5).astype(str), Delta(torch.zeros(5, 2)), zeros, zeros)

@@ -37,8 +37,11 @@ ITERATIONS, ENOUGH = 100, 1e-5
 """Most iterations, and the gain in nats per particle below which they end."""
 
 RESAMPLES, STEPS, KEPT_ASIDE = 25, 40, 4
-MOST_PARTICLES = 5_000
-"""Particles, evenly drawn, of which the density is found."""
+LEAST_PARTICLES, MOST_PARTICLES = 100, 5_000
+"""Of fewer particles no density is found, and of this many, drawn evenly, at most."""
+
+NARROWEST = 1e-6
+"""Added to a fitted normal density's variance, which of particles that are alike is zero."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def deconvolved(latents: Latents, *, seed: int = 0) -> Density | None:
         seed: Fixes the particles kept aside, the places in more than two dimensions and resamples.
 
     Returns:
-        The density; None of latents without widths, whose likelihoods are not known, and of none.
+        The density; None of latents without widths, whose likelihoods are not known, of none, and
+        of fewer than `LEAST_PARTICLES`.
 
     Source:
         Kiefer and Wolfowitz 1956, doi:10.1214/aoms/1177728066; Laird 1978,
@@ -98,7 +102,8 @@ def deconvolved(latents: Latents, *, seed: int = 0) -> Density | None:
     """
     posterior = latents.distribution
     covariance = covariance_of(posterior)
-    if covariance is None or not posterior.mean.shape[1]:
+    few = float(latents.is_particle.sum()) < LEAST_PARTICLES
+    if covariance is None or not posterior.mean.shape[1] or few:
         return None
     terms = likelihood_terms(posterior.mean.double(), covariance.double())
     gram, inner = _positive(terms[0][:, 1:, 1:].double()), terms[1][:, 1:].double()
@@ -265,7 +270,7 @@ def _normal_score(gram: Tensor, inner: Tensor, real: Tensor, aside: Tensor) -> F
         apart = means - mean
         scatter = posterior + apart[:, :, None] * apart[:, None]
         covariance = torch.einsum("n,nab->ab", counts, scatter)
-    root = torch.linalg.cholesky(covariance)
+    root = torch.linalg.cholesky(covariance + NARROWEST * torch.eye(z_dim).double())
     turned = root.mT @ gram[aside] @ root
     right = (root.mT @ (inner[aside] - gram[aside] @ mean)[..., None])[..., 0]
     narrow = torch.linalg.inv(torch.eye(z_dim).double() + turned)
