@@ -40,6 +40,8 @@ HARD = {
     "junk": 0.05,
     "noise_colour": 3.0,
 }
+REPLICAS = 3
+AUDITS = ("reality", "null", "confirmation", "classes", "agreement", "trust")
 KINDS: dict[str, dict] = {
     "rigid, 0.1": {"only": ("mature",), "snr": 0.1},
     "four states, 0.1": {"snr": 0.1},
@@ -93,7 +95,7 @@ def one(kind: str, seed: int, work: Path) -> dict:
     for name, own in latents.items():
         subject = Given(name, stack.ids, own)
         run = believing if name == "believing run" else None
-        asked = controls(subject, stack, config, folder / "audit", run=run)
+        asked = controls(subject, stack, config, folder / "audit", run=run, replicas=REPLICAS)
         found = [audit.ask(subject) for audit in asked]
         verdicts = {finding.name: finding.verdict for finding in found}
         row["verdicts"][name] = verdicts | {"trust": trust(name, found).verdict}
@@ -132,16 +134,15 @@ def measure(work: Path, sets: int, first: int) -> None:
 def table() -> str:
     """Verdicts by kind and latents, as Markdown."""
     lines = [
-        "| set, signal-to-noise ratio | latents | sets | reality | null | confirmation | "
-        "agreement | together |",
-        "|---|---|---:|---|---|---|---|---|",
+        f"| set, signal-to-noise ratio | latents | sets | {' | '.join(AUDITS[:-1])} | together |",
+        "|---|---|---:|---|---|---|---|---|---|",
     ]
     for kind in KINDS:
         mine = [row for row in rows() if row["kind"] == kind]
         for name in mine[0]["verdicts"] if mine else ():
             columns = []
-            for audit in ("reality", "null", "confirmation", "agreement", "trust"):
-                verdicts = [row["verdicts"][name][audit] for row in mine]
+            for audit in AUDITS:
+                verdicts = [row["verdicts"][name].get(audit, "not asked") for row in mine]
                 counted = (f"{v} {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
                 columns.append(", ".join(counted))
             lines.append(f"| {kind} | {name} | {len(mine)} | {' | '.join(columns)} |")

@@ -13,7 +13,7 @@ from cryolatent.analysis.bootstrap import mean_estimate
 from cryolatent.audits.base import Audit
 from cryolatent.audits.halves import LEAST_GAIN
 from cryolatent.audits.null import REPLICAS
-from cryolatent.runs.finding import Estimate, Finding, Table, verdict_above
+from cryolatent.runs.finding import Estimate, Finding, Table, p_beyond, verdict_above
 from cryolatent.sessions.claims import Claim, scale
 from cryolatent.sessions.subject import Need, Subject
 
@@ -97,7 +97,7 @@ class Classes(Audit):
             threshold=threshold,
             note=MERGES.format(", ".join(lost)) if lost else "",
             tables={"classes": Table(columns=columns)},
-        )
+        ).at(min(1.0, len(gains) * p_beyond(gains[least], threshold)))
 
 
 def distinctness(pair: tuple[Claim, Claim], labels: Int[np.ndarray, " n"]) -> Distinctness:
