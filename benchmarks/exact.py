@@ -28,7 +28,8 @@ from cryolatent.runs.run import Run
 from cryolatent.simulate.truth import Truth
 from cryolatent.train.em.corrections import Corrections
 from cryolatent.train.em.doubts import TRUST
-from cryolatent.train.em.search import Search, signal_of
+from cryolatent.train.em.power import signal_of
+from cryolatent.train.em.search import Search
 from cryolatent.train.em.volumes import MaskedVolumes
 
 RESULTS = Path(__file__).parent / "results"

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryolatent.config.training import TrainConfig, belonging
+from cryolatent.config.owners import belonging
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import (
     Batch,
     DigitSet,

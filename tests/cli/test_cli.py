@@ -15,7 +15,7 @@ from builders import small_stack
 from cryolatent.cli.main import run
 from cryolatent.cli.progress import Meter, bar, duration
 from cryolatent.config.flags import train_flags
-from cryolatent.config.training import flag
+from cryolatent.config.owners import flag
 from cryolatent.runs.run import Run
 
 NETWORK = ["--epochs", "1", "--decoder-width", "8", "--decoder-layers", "1"]

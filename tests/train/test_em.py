@@ -15,7 +15,7 @@ from cryolatent.models.hypothesis import Hypothesis
 from cryolatent.models.nuisances import Nuisances
 from cryolatent.models.posteriors.exact import ClosedForm
 from cryolatent.physics import FourierDisc, FourierLattice, apply_normal, soft_sphere
-from cryolatent.train.em.search import marching
+from cryolatent.train.em.march import marching
 from cryolatent.train.em.step import Pass, sweep
 from cryolatent.train.em.volumes import MaskedVolumes
 

@@ -7,7 +7,7 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from cryolatent.config.training import PLAIN, REGISTRIES
+from cryolatent.config.owners import PLAIN, REGISTRIES
 from cryolatent.models.registry import Registry
 
 COMMON = {

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from cryolatent.config.training import TrainConfig, flag
+from cryolatent.config.owners import flag
+from cryolatent.config.training import TrainConfig
 from cryolatent.report.findings import Findings
 from cryolatent.report.formats import option_value
 

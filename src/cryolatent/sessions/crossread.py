@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from cryolatent.config.training import TrainConfig, belonging
+from cryolatent.config.owners import belonging
+from cryolatent.config.training import TrainConfig
 from cryolatent.data import FilteredImages, ParticleStack
 from cryolatent.models.prediction import Foretelling
 from cryolatent.models.system import System

@@ -6,7 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cryolatent.config.training import TrainConfig, belonging
+from cryolatent.config.owners import belonging
+from cryolatent.config.training import TrainConfig
 
 SEEDS = 5
 TEXT, CODE = "the appendix's text", "the authors' code"

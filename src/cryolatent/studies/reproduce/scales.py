@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryolatent.config.training import TrainConfig, belonging
+from cryolatent.config.owners import belonging
+from cryolatent.config.training import TrainConfig
 from cryolatent.simulate.config import SimulateConfig
 from cryolatent.studies.reproduce.experiments import Experiment
 

@@ -27,6 +27,7 @@ from cryolatent.train.em.choice import (
     mixture_of,
 )
 from cryolatent.train.em.doubts import Doubts
+from cryolatent.train.em.march import marching
 from cryolatent.train.em.results import (
     Both,
     State,
@@ -36,7 +37,7 @@ from cryolatent.train.em.results import (
     start_search,
     to_tensors,
 )
-from cryolatent.train.em.search import Search, marching
+from cryolatent.train.em.search import Search
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
 from cryolatent.train.inference import infer

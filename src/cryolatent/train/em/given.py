@@ -10,7 +10,8 @@ from cryolatent.data import FilteredImages
 from cryolatent.models.hypothesis import ERRORS
 from cryolatent.models.settling import PosePosterior
 from cryolatent.physics import NormalEquations, pack, soft_sphere
-from cryolatent.train.em.search import CONSENSUS_STEPS, MEAN_PRIOR, RATIO_PRIOR, power_found
+from cryolatent.train.em.power import power_found
+from cryolatent.train.em.search import CONSENSUS_STEPS, MEAN_PRIOR, RATIO_PRIOR
 from cryolatent.train.em.volumes import MaskedVolumes
 
 

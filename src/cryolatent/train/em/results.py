@@ -27,7 +27,8 @@ from cryolatent.physics.grid import CPU
 from cryolatent.physics.masks import soft_sphere
 from cryolatent.train.em.corrections import Corrections
 from cryolatent.train.em.doubts import TRUST, Doubts
-from cryolatent.train.em.search import Search, signal_of
+from cryolatent.train.em.power import signal_of
+from cryolatent.train.em.search import Search
 from cryolatent.train.em.states import States
 from cryolatent.train.em.subspace import Subspace
 

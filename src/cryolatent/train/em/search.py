@@ -24,6 +24,7 @@ from cryolatent.physics import FourierDisc, FourierLattice, NormalEquations
 from cryolatent.physics.masks import solvent_mask
 from cryolatent.train.em.corrections import Corrections, PassDraws
 from cryolatent.train.em.doubts import Doubts
+from cryolatent.train.em.power import power_found, signal_of
 from cryolatent.train.em.step import Pass, sweep
 from cryolatent.train.em.survey import survey
 from cryolatent.train.em.volumes import MaskedVolumes
@@ -36,15 +37,6 @@ RATIO_PRIOR = 2.0
 
 MIN_RATIO = 0.02
 """Least power that a volume may be found to have, relative to the mean's, while searching."""
-
-LEAST_OTHERS = 0.02
-"""Signal, relative to the noise, that volumes but the mean are at least held to have."""
-
-LEAST_SIGNAL = 2.0
-"""Power that a shell is found to have at least, in standard errors of where there is none."""
-
-EDGE = 0.05
-"""Mask below which a field has no say."""
 
 MASK_EXTENT = 0.4
 """How far a mask made from the consensus reaches beyond it, and its edge, in resolutions."""
@@ -393,85 +385,3 @@ class Search:
         """
         self.noise[: len(spectrum)] = spectrum
         self.curve += 1
-
-
-def signal_of(
-    spectra: StackStatistics, noise: Float[Tensor, " shells"]
-) -> Float[Tensor, " shells"]:
-    """Mean power of the particle's Fourier coefficients, as the images show it.
-
-    Args:
-        spectra: Mean spectra of the data.
-        noise: Noise variance of each shell.
-
-    Returns:
-        Variance of each shell; at least a fiftieth of the noise's.
-    """
-    excess = (spectra.power - noise) / spectra.ctf_squared.clamp(min=0.05)
-    signal = torch.maximum(excess, LEAST_OTHERS * noise)
-    signal[0] = signal[1]
-    return signal
-
-
-def power_found(
-    matrix: Float[Tensor, "v 1"], vector: Complex[Tensor, "v 1"], lattice: FourierLattice
-) -> Float[Tensor, " shells"]:
-    """Power of a volume in each shell, from its normal equations, without the noise's share.
-
-    A right-hand side ``b = A V + e`` has noise of variance A, so ``Σ |b|² - A`` over ``Σ A²`` is
-    the power on average; no less is returned than what this estimate cannot tell from nothing.
-
-    Args:
-        matrix: A at the voxels.
-        vector: b at the voxels.
-        lattice: Where they belong.
-
-    Returns:
-        Mean square of shells 0 to ``disc.radius``.
-    """
-    power = vector.real.square() + vector.imag.square()
-    excess, square = lattice.shell_mean(power - matrix)[:, 0], lattice.shell_mean(matrix.square())
-    count = lattice.shell_sum(torch.ones_like(matrix))[:, 0].clamp(min=1)
-    square = square[:, 0].clamp(min=1e-30)
-    least = LEAST_SIGNAL / (square * count).sqrt()
-    signal = torch.maximum(excess / square, least)
-    signal[0] = signal[1]
-    return signal
-
-
-def marching(last: int, first: int = 4) -> list[int]:
-    """The shells at which a search halts on its way to the last.
-
-    Args:
-        last: Last shell.
-        first: First halt.
-
-    Returns:
-        Ascending; two more each time, or a third more from the twelfth shell on.
-    """
-    halts = [min(first, last)]
-    while halts[-1] < last:
-        step = 2 if halts[-1] < 12 else round(halts[-1] / 3)
-        halts.append(min(last, halts[-1] + step))
-    # a last step that is much shorter than the others is not worth a halt
-    if len(halts) > 2 and halts[-1] - halts[-2] < 0.15 * last:
-        del halts[-2]
-    return halts
-
-
-def regrown(
-    values: Tensor, smaller: FourierLattice, space: MaskedVolumes
-) -> Float[Tensor, "f z y x"]:
-    """Fields of a larger lattice whose transform is that of a smaller one.
-
-    Args:
-        values: Transforms of the fields on the smaller lattice.
-        smaller: The smaller lattice.
-        space: The larger lattice's space.
-
-    Returns:
-        Fields; where the mask is nearly zero they are zero.
-    """
-    lattice = space.lattice
-    grown = values if smaller == lattice else lattice.grown_from(values, smaller)
-    return lattice.to_field(grown) / space.mask.clamp(min=EDGE) * (space.mask > EDGE)

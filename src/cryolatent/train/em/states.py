@@ -9,7 +9,8 @@ from torch import Tensor
 from cryolatent.models import Categorical
 from cryolatent.models.mixture import Mixture
 from cryolatent.physics import FourierLattice
-from cryolatent.train.em.search import CG_STEPS, CONSENSUS_STEPS, EDGE, Search, regrown
+from cryolatent.train.em.march import EDGE, regrown
+from cryolatent.train.em.search import CG_STEPS, CONSENSUS_STEPS, Search
 from cryolatent.train.em.subspace import Subspace
 from cryolatent.train.em.volumes import MaskedVolumes
 

@@ -11,7 +11,8 @@ from cryolatent.models import ExactGaussian
 from cryolatent.models.contrast import Contrast
 from cryolatent.models.exact import normal_moments
 from cryolatent.physics import FourierLattice, unpack
-from cryolatent.train.em.search import CG_STEPS, MIN_RATIO, Search, regrown
+from cryolatent.train.em.march import regrown
+from cryolatent.train.em.search import CG_STEPS, MIN_RATIO, Search
 from cryolatent.train.em.volumes import MaskedVolumes
 
 FIRST_PASSES, PASSES = 12, 8
