@@ -39,6 +39,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what `write_atomically` of a killed process left behind.
+
+    Args:
+        folder: Which nobody else writes into now.
+    """
+    for file in folder.glob(".*.partial"):
+        file.unlink(missing_ok=True)
+
+
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors in the safetensors format.
 

@@ -16,6 +16,7 @@ import numpy as np
 from cryolatent.data.images import ImageSource
 from cryolatent.data.packed import IMAGES
 from cryolatent.errors import InputError
+from cryolatent.io.files import remove_partial
 from cryolatent.prepare.work import over_threads
 from cryolatent.progress import Advance, unwatched
 
@@ -47,6 +48,7 @@ def write_images(
         InputError: If another process packs into the folder now.
     """
     with _locked(folder / JOURNAL) as journal:
+        remove_partial(folder)
         _end_line(folder / JOURNAL)
         kept = _read(folder / JOURNAL)
         descriptor, first = _open(folder / IMAGES, (len(source), source.box, source.box), dtype)

@@ -21,7 +21,7 @@ from cryolatent.data import (
 )
 from cryolatent.data.packed import file_digest
 from cryolatent.errors import InputError
-from cryolatent.io.files import new_folder, write_text_atomically
+from cryolatent.io.files import new_folder, remove_partial, write_text_atomically
 from cryolatent.models.latents import Latents, Rows
 from cryolatent.runs.checkpoints import mend, read_checkpoint, read_index, write_checkpoint
 from cryolatent.runs.latents import (
@@ -348,9 +348,8 @@ class Run(Recorder):
             stream.truncate(0)
             stream.write(trainer_text())
             stream.flush()
-            for kind in (".*.partial", "latents/.*.partial"):
-                for file in self.path.glob(kind):
-                    file.unlink()
+            for folder in (self.path, self.path / "latents"):
+                remove_partial(folder)
             mend(self.checkpoints)
             yield
 
