@@ -5,7 +5,8 @@
 
 Rigid molecules and four states, all under wrong poses, contrast, junk and coloured noise. Latents
 are the true states (of a rigid molecule they mean nothing), those of other particles, and those of
-a run that believes its inputs. Seeds below 1000 are for tuning and are not written down.
+runs that believe their inputs, with dimensions and with states. Seeds below 1000 are for tuning and
+are not written down.
 """
 
 import argparse
@@ -41,6 +42,7 @@ HARD = {
     "noise_colour": 3.0,
 }
 REPLICAS = 3
+BELIEVING = {"believing run": "exact", "believing states": "categorical"}
 AUDITS = ("reality", "null", "confirmation", "classes", "agreement", "trust")
 KINDS: dict[str, dict] = {
     "rigid, 0.1": {"only": ("mature",), "snr": 0.1},
@@ -76,25 +78,26 @@ class Given(Subject):
 
 
 def one(kind: str, seed: int, work: Path) -> dict:
-    """Simulate a set, and audit latents of three kinds."""
+    """Simulate a set, and audit latents of four kinds."""
     folder = work / f"{kind.replace(' ', '_')}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     truth = simulate(SimulateConfig.model_validate(HARD | KINDS[kind] | {"seed": seed}), folder)
     stack = open_particles(folder / "particles.star")
     rng = np.random.default_rng(seed)
     z = np.eye(4)[np.maximum(truth.state, 0)][:, :3] + 0.05 * rng.normal(size=(len(stack), 3))
-    config = TrainConfig.of(posterior="exact", threads=1, trust=("all",), seed=seed)
-    believing = trained(None, folder / "believing", config, stack)
-    latents = {
-        "true states": z,
-        "other particles'": z[rng.permutation(len(z))],
-        "believing run": believing.latents().distribution.mean.double().numpy(),
-    }
+    runs = {}
+    for name, posterior in BELIEVING.items():
+        config = TrainConfig.of(posterior=posterior, threads=1, trust=("all",), seed=seed)
+        runs[name] = trained(None, folder / posterior, config, stack)
+    latents = {"true states": z, "other particles'": z[rng.permutation(len(z))]}
+    for name, run in runs.items():
+        latents[name] = run.latents().distribution.mean.double().numpy()
     row: dict = {"kind": kind, "seed": seed, "verdicts": {}, "numbers": {}}
     began = time.process_time()
     for name, own in latents.items():
         subject = Given(name, stack.ids, own)
-        run = believing if name == "believing run" else None
+        run = runs.get(name)
+        config = runs["believing run"].config if run is None else run.config
         asked = controls(subject, stack, config, folder / "audit", run=run, replicas=REPLICAS)
         found = [audit.ask(subject) for audit in asked]
         verdicts = {finding.name: finding.verdict for finding in found}
@@ -148,7 +151,7 @@ def table() -> str:
             lines.append(f"| {kind} | {name} | {len(mine)} | {' | '.join(columns)} |")
     costs = [row["cpu_seconds"] for row in rows()]
     if costs:
-        lines += ["", f"{np.mean(costs):.0f} core-seconds a set, for three kinds of latents."]
+        lines += ["", f"{np.mean(costs):.0f} core-seconds a set, for four kinds of latents."]
     return "\n".join(lines)
 
 
