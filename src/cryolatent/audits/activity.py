@@ -90,7 +90,7 @@ class Activity(Audit):
             verdict, notes = "not applicable", ["The run announces no heterogeneity."]
         return self.finding(
             verdict,
-            _sure(share),
+            Estimate.sure(share),
             particles=len(latents.ids),
             note=" ".join(notes),
             numbers=numbers,
@@ -103,7 +103,9 @@ class Activity(Audit):
         run, found = self.run, {}
         start, end = run.table_start(), latents.distribution.mean.double().numpy()
         if start is not None:
-            found["table_moved"] = _sure(moved(start.distribution.mean.double().numpy(), end))
+            found["table_moved"] = Estimate.sure(
+                moved(start.distribution.mean.double().numpy(), end)
+            )
         penalty = penalty_name(latents.distribution.is_bound)
         gain = late_gain(run.entries(), penalty)
         if gain is not None:
@@ -111,7 +113,7 @@ class Activity(Audit):
         manifest, fit = run.manifest, latents.reconstruction
         if fit is not None and manifest.shells and run.config.posterior.calibrated:
             coefficients = FourierDisc(manifest.box, manifest.shells).size
-            found["misfits"] = _sure(misfits(fit, coefficients))
+            found["misfits"] = Estimate.sure(misfits(fit, coefficients))
         return found
 
 
@@ -171,7 +173,3 @@ def misfits(reconstruction: Float[torch.Tensor, " n"], coefficients: int) -> flo
     """
     limit = reconstruction.median() + MISFIT * coefficients**0.5
     return float((reconstruction > limit).double().mean())
-
-
-def _sure(value: float) -> Estimate:
-    return Estimate(value=value, low=value, high=value)

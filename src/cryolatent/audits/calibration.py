@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cryolatent.analysis.bootstrap import bootstrap, mean_estimate
+from cryolatent.analysis.density import covariance_of
 from cryolatent.audits.base import Audit
 from cryolatent.audits.halves import announces
 from cryolatent.audits.reading import cannot_reread, chosen_particles, reread
@@ -127,9 +128,9 @@ def ranks(
         own = (mean * z).sum(1, keepdim=True)
         above = (mean * (mean > own)).sum(1, keepdim=True).numpy()
         return above + rng.random(above.shape) * own.numpy()
-    covariance = q.covariance_or_none
+    covariance = covariance_of(q)
     if covariance is None:
-        covariance = torch.diag_embed(q.as_diagonal().log_var.exp())
+        raise TypeError(f"{type(q).__name__} claims no width")
     root = torch.linalg.cholesky(covariance.double())
     off = (z.double() - mean)[..., None]
     return ndtr(torch.linalg.solve_triangular(root, off, upper=False)[..., 0].numpy())

@@ -93,7 +93,7 @@ class Classes(Audit):
             verdict,
             gains[least],
             particles=sum(map(len, self.distinctness.values())),
-            null=Estimate(value=float(np.median(made)), low=min(made), high=max(made)),
+            null=Estimate.of_null(made),
             threshold=threshold,
             note=MERGES.format(", ".join(lost)) if lost else "",
             tables={"classes": Table(columns=columns)},

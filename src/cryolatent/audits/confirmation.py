@@ -71,7 +71,7 @@ class Confirmation(Audit):
             ).mean()
             for _ in range(PERMUTATIONS)
         ]
-        chance = Estimate(value=float(np.median(null)), low=min(null), high=max(null))
+        chance = Estimate.of_null(null)
         statistic = mean_estimate(gain, seed=self.seed)
         threshold = max(LEAST_GAIN, chance.high)
         verdict = verdict_above(statistic, threshold)

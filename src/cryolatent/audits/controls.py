@@ -1,7 +1,7 @@
 """Audits that train models of their own, put together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,7 @@ class Nothing:
         config: The run's own options.
         folder: Where the runs belong; a number is added.
         watch: Told of the progress of each, by name.
+        made: Replicas so far.
     """
 
     stack: ParticleStack
@@ -109,10 +110,14 @@ class Nothing:
     config: TrainConfig
     folder: Path
     watch: Callable[[str], Watch]
+    made: dict[int, ParticleStack] = field(default_factory=dict)
 
     def images(self, number: int) -> ParticleStack:
-        """The replica of a number."""
-        return homogeneous(self.stack, self.halves, self.config.session.seed + number)
+        """The replica of a number, which is made once."""
+        if number not in self.made:
+            seed = self.config.session.seed + number
+            self.made[number] = homogeneous(self.stack, self.halves, seed)
+        return self.made[number]
 
     def run(self, number: int) -> Run:
         """The run on it; one that is finished is kept."""

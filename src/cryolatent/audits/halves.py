@@ -65,10 +65,9 @@ class Reality(Audit):
     def answer(self, subject: Subject) -> Finding:
         """Compare both models on every particle."""
         statistic = self._gain(self.read)
-        zero = Estimate(value=0.0, low=0.0, high=0.0)
         dimensions = [float(half.dimensions) for half in self.read]
         numbers = {
-            f"dimensions_half{number}": Estimate(value=value, low=value, high=value)
+            f"dimensions_half{number}": Estimate.sure(value)
             for number, value in enumerate(dimensions, 1)
         }
         verdict = verdict_above(statistic, LEAST_GAIN)
@@ -92,7 +91,7 @@ class Reality(Audit):
             verdict,
             statistic,
             particles=sum(len(half.rows) for half in self.read),
-            null=zero,
+            null=Estimate.sure(0.0),
             threshold=LEAST_GAIN,
             note=note,
             numbers=numbers,
@@ -139,41 +138,33 @@ class Agreement(Audit):
         if latents is None:
             raise TypeError("a need that is not met")
         z = latents.distribution.mean.numpy().astype(float)
-        halves = [(half, z[half.rows]) for half in self.read if half.dimensions]
-        if not halves or not z.shape[1]:
-            note = NOTHING if not halves else "The run has no latent dimensions."
+        halves = [
+            (half.latents, neighbours(z[half.rows], NEIGHBOURS))
+            for half in self.read
+            if half.dimensions and z.shape[1]
+        ]
+        if not halves:
+            note = "The run has no latent dimensions." if not z.shape[1] else NOTHING
             return self.finding("inconclusive", particles=len(z), threshold=LEAST_SHARE, note=note)
+        total = np.concatenate([np.square(x - x.mean(axis=0)).sum(axis=1) for x, _ in halves])
         rng = np.random.default_rng(self.seed)
-        left, total = _residuals(halves)
-        null = []
-        for _ in range(PERMUTATIONS):
-            shuffled = [(half, own[rng.permutation(len(own))]) for half, own in halves]
-            off, all_ = _residuals(shuffled)
-            null.append(1 - off.sum() / all_.sum())
+        # latents of the halves given to other particles are the run's given to others
+        null = [
+            1
+            - sum(unexplained_by(near, rng.permutation(x)).sum() for x, near in halves)
+            / total.sum()
+            for _ in range(PERMUTATIONS)
+        ]
+        left = np.concatenate([unexplained_by(near, x) for x, near in halves])
         statistic = bootstrap(
             lambda rows: 1 - float(left[rows].sum() / total[rows].sum()), len(left), seed=self.seed
         )
-        chance = Estimate(
-            value=float(np.median(null)), low=float(np.min(null)), high=float(np.max(null))
-        )
+        chance = Estimate.of_null(null)
         threshold = max(LEAST_SHARE, chance.high)
         verdict = verdict_above(statistic, threshold)
         return self.finding(
             verdict, statistic, particles=len(left), null=chance, threshold=threshold
         )
-
-
-def _residuals(
-    halves: list[tuple[HalfRead, Float[np.ndarray, "m z"]]],
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Squared errors of the prediction, and squared deviations, of every particle."""
-    left, total = [], []
-    for half, own in halves:
-        latents = half.latents
-        predicted = latents[neighbours(own, NEIGHBOURS)].mean(axis=1)
-        left.append(np.square(latents - predicted).sum(axis=1))
-        total.append(np.square(latents - latents.mean(axis=0)).sum(axis=1))
-    return np.concatenate(left), np.concatenate(total)
 
 
 def neighbours(z: Float[np.ndarray, "n d"], count: int) -> Int[np.ndarray, "n k"]:
@@ -190,6 +181,21 @@ def neighbours(z: Float[np.ndarray, "n d"], count: int) -> Int[np.ndarray, "n k"
 
     count = max(1, min(count, len(z) - 1))
     return NearestNeighbors(n_neighbors=count).fit(z).kneighbors(return_distance=False)
+
+
+def unexplained_by(
+    near: Int[np.ndarray, "n k"], values: Float[np.ndarray, "n c"]
+) -> Float[np.ndarray, " n"]:
+    """How badly particles' neighbours predict them.
+
+    Args:
+        near: Positions of each particle's neighbours.
+        values: What is predicted.
+
+    Returns:
+        Squared errors of the neighbours' mean.
+    """
+    return np.square(values - values[near].mean(axis=1)).sum(axis=1)
 
 
 def announces(subject: Subject) -> bool:

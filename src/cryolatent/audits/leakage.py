@@ -99,7 +99,7 @@ class Leakage(Audit):
             for c in known
             if not c.can_be_real
         ]
-        chance = Estimate(value=float(np.median(null)), low=min(null), high=max(null))
+        chance = Estimate.of_null(null)
         simulated = self._simulated(subject, stack, index, known, groups)
         numbers = found | {f"{name}_simulated": share for name, share in simulated.items()}
         return self._judged(known, found, simulated, chance, len(index), numbers)

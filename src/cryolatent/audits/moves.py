@@ -109,7 +109,7 @@ class MoveTest(Audit):
             note=" ".join(filter(None, [note, CONSTANT if found is None else ""])),
             numbers={
                 "retrieval": mean_estimate(own_neighbour(z, moved), seed=self.seed),
-                "retrieval_by_chance": Estimate(value=chance, low=chance, high=chance),
+                "retrieval_by_chance": Estimate.sure(chance),
             },
             tables={"labelled": _first(pairs, LABELLED), "pairs": pairs},
         )

@@ -78,7 +78,7 @@ class Null(Audit):
             verdict,
             statistic,
             particles=self.run.manifest.particles,
-            null=Estimate(value=1.0, low=1.0, high=1.0),
+            null=Estimate.sure(1.0),
             threshold=self.threshold,
             note=note,
             numbers=numbers,

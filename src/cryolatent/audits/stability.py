@@ -20,7 +20,13 @@ from cryolatent.analysis.consensus import (
     shared_particles,
 )
 from cryolatent.audits.base import Audit
-from cryolatent.audits.halves import LEAST_SHARE, NEIGHBOURS, PERMUTATIONS, neighbours
+from cryolatent.audits.halves import (
+    LEAST_SHARE,
+    NEIGHBOURS,
+    PERMUTATIONS,
+    neighbours,
+    unexplained_by,
+)
 from cryolatent.errors import InputError
 from cryolatent.runs.finding import Estimate, Finding, Table, Verdict, verdict_above
 from cryolatent.runs.run import Run
@@ -222,7 +228,7 @@ class Stability(Audit):
             null=middle.null,
             threshold=middle.threshold,
             note=note + quiet,
-            numbers={"label_entropy": Estimate(value=mean, low=mean, high=mean)},
+            numbers={"label_entropy": Estimate.sure(mean)},
             tables={"runs": self._table(speaking, pairs)},
         )
 
@@ -263,7 +269,7 @@ def compared(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"], seed: int
 
     def unexplained(order: Int[np.ndarray, " n"]) -> list[Float[np.ndarray, " n"]]:
         moved = [(near, b[order]) for near, b in both]
-        return [np.square(b - b[near].mean(axis=1)).sum(axis=1) for near, b in moved]
+        return [unexplained_by(near, b) for near, b in moved]
 
     rng, sums = np.random.default_rng((seed, PERMUTATIONS)), [part.sum() for part in total]
     permuted = [unexplained(rng.permutation(len(x))) for _ in range(PERMUTATIONS)]
@@ -274,8 +280,7 @@ def compared(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"], seed: int
         parts = zip(left, total, strict=True)
         return 1 - float(np.mean([a[rows].sum() / b[rows].sum() for a, b in parts]))
 
-    chance = Estimate(value=float(np.median(null)), low=float(null.min()), high=float(null.max()))
-    return Pair(bootstrap(share, len(x), seed=seed), chance)
+    return Pair(bootstrap(share, len(x), seed=seed), Estimate.of_null(null))
 
 
 def judged(names: Sequence[str], pairs: dict[tuple[int, int], Pair]) -> tuple[Verdict, str]:

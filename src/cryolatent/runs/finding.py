@@ -1,6 +1,8 @@
 """What an audit found of a run: frozen records."""
 
+from collections.abc import Iterable
 from math import erfc
+from statistics import median
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +30,31 @@ class Estimate(Record):
 
     high: float
     """Upper end of the interval."""
+
+    @classmethod
+    def sure(cls, value: float) -> "Estimate":
+        """A number without an error.
+
+        Args:
+            value: The number.
+
+        Returns:
+            It, as its own interval.
+        """
+        return cls(value=value, low=value, high=value)
+
+    @classmethod
+    def of_null(cls, draws: Iterable[float]) -> "Estimate":
+        """What a statistic is where nothing is to be found.
+
+        Args:
+            draws: Its values there, at least one.
+
+        Returns:
+            Their median and their range.
+        """
+        values = [float(draw) for draw in draws]
+        return cls(value=median(values), low=min(values), high=max(values))
 
 
 class Table(Record):
